@@ -1,0 +1,121 @@
+"""The plan of a backbone for an output stride: which blocks are dilated, which maps are read, where building ends.
+
+Pure functions over specs. Modules are built from the finished plan, never patched afterwards.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from mbseg.backbones.base import FeatureInfo
+from mbseg.backbones.blockspec import BlockSpec, NetworkSpec
+from mbseg.errors import ConfigError
+
+OUTPUT_STRIDES = (8, 16, 32)
+STEM_STRIDE = 2
+LAST_CONV = "last_conv"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a tap lies: behind block `block`, or in the middle of it on its expanded map."""
+
+    block: int
+    expanded: bool
+
+
+@dataclass(frozen=True)
+class BackbonePlan:
+    """All that a backbone needs to be built."""
+
+    stem_channels: int
+    blocks: tuple[BlockSpec, ...]  # dilated; nothing behind the deepest tap
+    ends_expanded: bool  # of the last block only the expansion is built
+    last_conv_channels: int | None  # None: not built
+    endpoints: dict[str, Endpoint]
+    feature_info: dict[str, FeatureInfo]
+
+
+def plan(network: NetworkSpec, output_stride: int, taps: Sequence[str]) -> BackbonePlan:
+    """The plan that gives the feature maps `taps` at `output_stride` (8, 16 or 32) and builds nothing else.
+
+    Raises ConfigError for another output stride, for an unknown tap and for no tap at all.
+    """
+    check_output_stride(output_stride)
+    known = find_endpoints(network.blocks)
+    check_taps(taps, [*known, LAST_CONV])
+    endpoints = {name: known[name] for name in taps if name != LAST_CONV}
+    deepest = max(endpoints.values(), key=lambda end: (end.block, not end.expanded), default=None)
+    with_last_conv = LAST_CONV in taps
+    if with_last_conv or deepest is None:
+        deepest = Endpoint(len(network.blocks) - 1, expanded=False)
+    blocks = tuple(dilate(network.blocks, output_stride))
+    return BackbonePlan(
+        stem_channels=network.stem_channels,
+        blocks=blocks[: deepest.block + 1],
+        ends_expanded=deepest.expanded,
+        last_conv_channels=network.last_conv_channels if with_last_conv else None,
+        endpoints=endpoints,
+        feature_info={name: describe(name, network, blocks, known) for name in taps},
+    )
+
+
+def dilate(blocks: Iterable[BlockSpec], output_stride: int) -> Iterator[BlockSpec]:
+    """Strides beyond `output_stride` become dilation (atrous convolution, arXiv:1706.05587, section 3.1).
+
+    The block that loses its stride keeps the rate so far, because its input is not yet decimated; the blocks behind
+    it get the grown rate. Pretrained weights then give the very features of the undilated network, computed at more
+    positions.
+    """
+    stride, rate = STEM_STRIDE, 1
+    for block in blocks:
+        if stride * block.stride > output_stride:
+            yield replace(block, stride=1, dilation=rate)
+            rate *= block.stride
+        else:
+            stride *= block.stride
+            yield replace(block, dilation=rate)
+
+
+def find_endpoints(blocks: Sequence[BlockSpec]) -> dict[str, Endpoint]:
+    """Taps of an undilated network: `cN` ends stride 2^N, `cN_expansion` is the widened map in the block that leaves it."""
+    endpoints = {}
+    stride = STEM_STRIDE
+    for index, block in enumerate(blocks):
+        if block.stride > 1 and stride > STEM_STRIDE:
+            level = stride.bit_length() - 1
+            endpoints[f"c{level}"] = Endpoint(index - 1, expanded=False)
+            endpoints[f"c{level}_expansion"] = Endpoint(index, expanded=True)
+        stride *= block.stride
+    endpoints[f"c{stride.bit_length() - 1}"] = Endpoint(len(blocks) - 1, expanded=False)
+    return endpoints
+
+
+def describe(
+    name: str, network: NetworkSpec, blocks: Sequence[BlockSpec], endpoints: dict[str, Endpoint]
+) -> FeatureInfo:
+    """Channels and stride of a tap; `blocks` are the dilated ones."""
+    if name == LAST_CONV:
+        return FeatureInfo(network.last_conv_channels, stride_behind(blocks))
+    block, expanded = endpoints[name].block, endpoints[name].expanded
+    if expanded:
+        return FeatureInfo(blocks[block].expanded_channels, stride_behind(blocks[:block]))
+    return FeatureInfo(blocks[block].out_channels, stride_behind(blocks[: block + 1]))
+
+
+def stride_behind(blocks: Iterable[BlockSpec]) -> int:
+    stride = STEM_STRIDE
+    for block in blocks:
+        stride *= block.stride
+    return stride
+
+
+def check_output_stride(output_stride: int) -> None:
+    if output_stride not in OUTPUT_STRIDES:
+        raise ConfigError(f"output stride {output_stride} is not possible; MobileNets have 8, 16 and 32")
+
+
+def check_taps(taps: Sequence[str], known: Sequence[str]) -> None:
+    if not taps:
+        raise ConfigError(f"no feature map asked for; name one or more of {sorted(known)}")
+    if unknown := sorted(set(taps) - set(known)):
+        raise ConfigError(f"no feature map named {unknown}; this backbone has {sorted(known)}")

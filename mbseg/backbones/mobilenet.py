@@ -1,0 +1,69 @@
+"""The one class that builds every MobileNet from its plan."""
+
+from torch import Tensor, nn
+
+from mbseg.backbones.base import Backbone, Features
+from mbseg.backbones.blockspec import BlockSpec
+from mbseg.backbones.dilation import LAST_CONV, BackbonePlan
+from mbseg.nn.blocks import ExpansionOnly, InvertedResidual
+from mbseg.nn.conv import ConvNormAct
+from mbseg.nn.init import initialize
+
+
+class MobileNet(Backbone):
+    """Stem, blocks and, where it is read, the last 1x1 convolution.
+
+    Shapes: images [N, 3, H, W] -> {tap: [N, channels, ceil(H / stride), ceil(W / stride)]}.
+    """
+
+    def __init__(self, plan: BackbonePlan) -> None:
+        super().__init__()
+        self.feature_info = plan.feature_info
+        self.names = {(end.block, end.expanded): name for name, end in plan.endpoints.items()}
+        self.stem = ConvNormAct(3, plan.stem_channels, 3, stride=2, activation=nn.ReLU6(inplace=True))
+        self.blocks = nn.ModuleList(build_blocks(plan))
+        self.last_conv = build_last_conv(plan)
+        initialize(self)
+
+    def forward(self, images: Tensor) -> Features:
+        features: Features = {}
+        x = self.stem(images)
+        for index, block in enumerate(self.blocks):
+            expanded = block.expand(x)
+            self._keep(features, index, expanded, is_expanded=True)
+            if isinstance(block, InvertedResidual):
+                x = block.contract(x, expanded)
+                self._keep(features, index, x, is_expanded=False)
+        if self.last_conv is not None:
+            features[LAST_CONV] = self.last_conv(x)
+        return features
+
+    def _keep(self, features: Features, index: int, x: Tensor, *, is_expanded: bool) -> None:
+        if name := self.names.get((index, is_expanded)):
+            features[name] = x
+
+
+def build_blocks(plan: BackbonePlan) -> list[nn.Module]:
+    specs = plan.blocks[:-1] if plan.ends_expanded else plan.blocks
+    blocks = [build_block(spec) for spec in specs]
+    if plan.ends_expanded:
+        blocks.append(ExpansionOnly(plan.blocks[-1].in_channels, plan.blocks[-1].expanded_channels))
+    return blocks
+
+
+def build_block(spec: BlockSpec) -> nn.Module:
+    return InvertedResidual(
+        spec.in_channels,
+        spec.expanded_channels,
+        spec.out_channels,
+        kernel_size=spec.kernel_size,
+        stride=spec.stride,
+        dilation=spec.dilation,
+        shortcut=spec.shortcut,
+    )
+
+
+def build_last_conv(plan: BackbonePlan) -> nn.Module | None:
+    if plan.last_conv_channels is None:
+        return None
+    return ConvNormAct(plan.blocks[-1].out_channels, plan.last_conv_channels, activation=nn.ReLU6(inplace=True))
