@@ -1,0 +1,144 @@
+"""From a YAML file, at most one `base:` and `key=value` overrides to one frozen Experiment, or one ConfigError."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from mbseg.config.schema import Experiment
+from mbseg.errors import ConfigError
+from mbseg.resources import config_file, config_names
+
+Tree = dict[str, Any]
+
+
+def load_experiment(config: str, overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment of a config file, or of a shipped config's name such as `voc/deeplabv3_mobilenet_v2_os16_none`.
+
+    Raises ConfigError for a missing file, bad YAML, an unknown key or a value that is not allowed.
+    """
+    path = locate(config)
+    return make_experiment(read_with_base(path), overrides, source=str(path))
+
+
+def locate(config: str) -> Path:
+    """The file itself, or the shipped config of that name."""
+    path = Path(config)
+    if path.is_file():
+        return path
+    if shipped := config_file(config):
+        return shipped
+    nearest = get_close_matches(config, config_names(), n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"shipped are {', '.join(config_names())}"
+    raise ConfigError(f"no config file {config}, and no shipped config of that name; {hint}")
+
+
+def make_experiment(tree: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str) -> Experiment:
+    """The experiment of a tree of keys, overrides laid over it; `source` names the tree in errors."""
+    for override in overrides:
+        tree = merge(tree, parse_override(override))
+    try:
+        return Experiment.model_validate(dict(tree))
+    except ValidationError as error:
+        raise ConfigError(explain(error, source)) from None
+
+
+def to_tree(experiment: Experiment) -> Tree:
+    """Every key with its resolved value, in plain types: what run folders and weights keep."""
+    return experiment.model_dump(mode="json")
+
+
+def to_yaml(experiment: Experiment) -> str:
+    return yaml.safe_dump(to_tree(experiment), sort_keys=False)
+
+
+def read_with_base(path: Path) -> Tree:
+    tree = read_yaml(path)
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base is {base!r}; it takes one file name, relative to this file")
+    base_tree = read_yaml(path.parent / base)
+    if "base" in base_tree:
+        raise ConfigError(f"{path}: its base {base} has a base itself; one level is allowed")
+    return merge(base_tree, tree)
+
+
+def read_yaml(path: Path) -> Tree:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no config file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds {type(tree).__name__}, not keys and values")
+    return tree
+
+
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
+    """`over` laid over `under`, section by section; lists and values are replaced whole."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def parse_override(override: str) -> Tree:
+    """`a.b=value` -> {a: {b: value}}; the value is read as YAML."""
+    key, equals, text = override.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"{override!r} is not an override; write key.path=value, such as train.batch_size=8")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{override!r}: the value is not YAML; quote it") from None
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def explain(error: ValidationError, source: str) -> str:
+    """The first mistake in one line, and how many more there are."""
+    first, *rest = error.errors()
+    more = f" (and {len(rest)} more)" if rest else ""
+    return f"{source}: {describe(first)}{more}"
+
+
+def describe(detail: ErrorDetails) -> str:
+    names = [str(part) for part in detail["loc"]]
+    key = ".".join(names)
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key {key}{suggestion(names)}"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] in ("missing", "value_error"):
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message}, not {detail['input']!r}"
+
+
+def suggestion(names: Sequence[str]) -> str:
+    """The nearest key of the section that was meant, or all of its keys."""
+    section = section_at(names[:-1])
+    if section is None:
+        return ""
+    known = list(section.model_fields)
+    nearest = get_close_matches(names[-1], known, n=1)
+    if nearest:
+        return f"; did you mean {'.'.join([*names[:-1], nearest[0]])}?"
+    return f"; this section has {', '.join(known)}"
+
+
+def section_at(names: Sequence[str]) -> type[BaseModel] | None:
+    section: Any = Experiment
+    for name in names:
+        field = section.model_fields.get(name) if isinstance(section, type) and issubclass(section, BaseModel) else None
+        section = field.annotation if field else None
+    return section if isinstance(section, type) and issubclass(section, BaseModel) else None

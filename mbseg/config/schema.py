@@ -1,0 +1,156 @@
+"""The config of one experiment: every key, its default and what it may be. Imports no torch.
+
+Sections are frozen: an override makes a new Experiment through the same validation (`config.load`).
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+IGNORE_INDEX = 255  # pixels neither in the loss nor in mIoU, in every data set
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Size = tuple[Positive, Positive]  # (height, width)
+
+
+class Section(BaseModel):
+    """A frozen group of keys; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BackboneConfig(Section):
+    name: str = "mobilenet_v2"
+    width_mult: Annotated[float, Field(ge=0.1, le=4)] = 1.0
+    reduced_tail: bool = False
+    weights: str | None = None  # "imagenet" (downloaded once) or a file of torchvision, timm or mbseg
+
+
+class HeadConfig(Section):
+    kind: Literal["deeplabv3"] = "deeplabv3"
+    aspp: Literal["dense", "separable", "none"] | None = None  # null: "none"
+    at: str | None = None  # the tap the head reads; null: c5
+    channels: Positive | None = None  # null: 256
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class ModelConfig(Section):
+    backbone: BackboneConfig = BackboneConfig()
+    output_stride: int = 16
+    head: HeadConfig = HeadConfig()
+    align_corners: bool = True  # with picture sizes of stride * k + 1, feature i lies exactly on pixel stride * i
+    weights: str | None = None  # start from a whole model
+    new_classifier: bool = False  # allow another number of classes than the file has
+
+
+class AugmentConfig(Section):
+    scale: tuple[Rate, Rate] = (0.5, 2.0)
+    flip: Fraction = 0.5
+    rotate: NonNegative = 0.0  # degrees, either way
+    brightness: NonNegative = 0.2
+    contrast: NonNegative = 0.2
+    saturation: NonNegative = 0.2
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+
+    @model_validator(mode="after")
+    def scale_is_a_range(self) -> "AugmentConfig":
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {list(self.scale)} runs backwards; write [smallest, largest]")
+        return self
+
+
+class DataConfig(Section):
+    kind: str  # names datasets/<kind>.yaml: classes, palette and layout
+    root: Path
+    train: str = "train"
+    val: str = "val"
+    crop_size: Size = (513, 513)
+    augment: AugmentConfig = AugmentConfig()
+    classes: tuple[str, ...] | None = None  # null: those of datasets/<kind>.yaml
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB, of values in [0, 1]
+    std: tuple[Rate, Rate, Rate] = (0.229, 0.224, 0.225)
+    workers: Annotated[int, Field(ge=0)] | None = None  # loader processes; null: one for each core, at most 8
+
+
+class OptimizerConfig(Section):
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Rate = 0.007
+    head_learning_rate: Rate | None = None  # null: ten times learning_rate for sgd, the same for adamw
+    weight_decay: NonNegative = 4e-5  # not on biases and batch norm
+    momentum: Fraction = 0.9  # sgd
+
+
+class ScheduleConfig(Section):
+    name: Literal["poly", "cosine"] = "poly"
+    power: Rate = 0.9  # poly
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+
+
+class LossConfig(Section):
+    """Weights of the summed losses; 0 leaves one out."""
+
+    cross_entropy: NonNegative = 1.0
+    dice: NonNegative = 0.0
+    lovasz: NonNegative = 0.0
+    focal: NonNegative = 0.0
+    label_smoothing: Fraction = 0.0
+    class_weights: Literal["inverse_log"] | tuple[Rate, ...] | None = None  # inverse_log: 1 / ln(1.1 + share of pixels)
+    stride: Positive = 1  # compute the losses on every stride-th pixel of the masks
+
+    @model_validator(mode="after")
+    def something_is_minimised(self) -> "LossConfig":
+        if not self.cross_entropy + self.dice + self.lovasz + self.focal:
+            raise ValueError("every loss has weight 0; give one of cross_entropy, dice, lovasz, focal a weight")
+        return self
+
+
+class TrainConfig(Section):
+    steps: Positive | None = None  # give steps or epochs
+    epochs: Positive | None = None
+    batch_size: Positive = 16
+    accumulate: Positive = 1  # batches summed before one step
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    loss: LossConfig = LossConfig()
+    clip_norm: Rate | None = None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    freeze_norm: bool = False  # keep the backbone's batch-norm statistics
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes it natively
+    channels_last: bool = True
+    compile: bool = False
+    seed: int = 0
+    log_every: Positive = 20  # steps
+    evaluate_every: Positive | None = None  # steps; null: every epoch
+    checkpoint_every: Positive | None = None  # steps; null: every evaluation
+    samples: Annotated[int, Field(ge=0)] = 4  # validation pictures drawn at every evaluation
+
+    @model_validator(mode="after")
+    def one_length(self) -> "TrainConfig":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of train.steps and train.epochs (set the other to null)")
+        return self
+
+
+class EvaluateConfig(Section):
+    scales: Annotated[tuple[Rate, ...], Field(min_length=1)] = (1.0,)
+    flip: bool = False
+    resize_longer_side: Positive | None = None  # null: every picture at its own size
+    pad_to: Size | None = None
+    pad_value: Annotated[float, Field(ge=0, le=255)] = 127.5
+    ema: bool = True  # of a checkpoint that has both, the averaged weights
+
+
+class Experiment(Section):
+    """Everything that decides a training and its evaluation."""
+
+    task: Literal["segmentation"] = "segmentation"
+    device: str = "auto"  # cuda, mps, cpu
+    threads: Positive | None = None  # CPU threads; null: torch's own choice
+    model: ModelConfig = ModelConfig()
+    data: DataConfig
+    train: TrainConfig = TrainConfig(steps=30000)
+    evaluate: EvaluateConfig = EvaluateConfig()
