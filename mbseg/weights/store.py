@@ -1,0 +1,88 @@
+"""mbseg's own weights files: safetensors that carry the model's card and a checksum over everything."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from mbseg.errors import WeightsError
+from mbseg.files import write_atomically
+from mbseg.models.segmentation import ModelCard
+
+METADATA_KEY = "mbseg"  # a single entry: safetensors writes several in random order
+FORMAT_VERSION = 1
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], card: ModelCard) -> None:
+    """Writes `state` and `card` atomically; equal input gives equal bytes. Raises RunError if the disk refuses."""
+    tensors = {name: standalone(tensor) for name, tensor in state.items()}
+    card_text = json.dumps(asdict(card))
+    content = {"version": FORMAT_VERSION, "sha256": digest(tensors, card_text), "card": card_text}
+    write_atomically(path, save(tensors, metadata={METADATA_KEY: json.dumps(content)}))
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
+    """The tensors of a safetensors file and its card; None for a file that mbseg did not write.
+
+    Raises WeightsError for a file that is missing, damaged or of a newer format.
+    """
+    tensors, metadata = read_safetensors(path)
+    if METADATA_KEY not in metadata:
+        return tensors, None
+    return tensors, verified_card(path, tensors, metadata[METADATA_KEY])
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.offset_keys()}, file.metadata() or {}
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no weights file {path}") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is not a whole safetensors file: {error}") from error
+
+
+def verified_card(path: Path, tensors: Mapping[str, Tensor], metadata: str) -> ModelCard:
+    try:
+        content = json.loads(metadata)
+        version, sha256, card_text = content["version"], content["sha256"], content["card"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} is damaged: its header cannot be read") from error
+    if version != FORMAT_VERSION:
+        raise WeightsError(f"{path} has format version {version}; this mbseg reads {FORMAT_VERSION}: update mbseg")
+    if digest(tensors, str(card_text)) != sha256:
+        raise WeightsError(f"{path} is damaged: its content does not have the SHA-256 it was written with")
+    return card_from(json.loads(card_text))
+
+
+def card_from(content: dict[str, Any]) -> ModelCard:
+    """JSON has lists where a card has tuples."""
+    return ModelCard(
+        classes=tuple(content["classes"]),
+        palette=tuple((red, green, blue) for red, green, blue in content["palette"]),
+        mean=tuple(content["mean"]),
+        std=tuple(content["std"]),
+        config=content["config"],
+        metrics=content["metrics"],
+    )
+
+
+def standalone(tensor: Tensor) -> Tensor:
+    """On the CPU, contiguous, its memory shared with nothing: what safetensors can store."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def digest(tensors: Mapping[str, Tensor], card_text: str) -> str:
+    """SHA-256 over the card and the names, types, shapes and bytes of all tensors."""
+    sha256 = hashlib.sha256(card_text.encode())
+    for name, tensor in sorted(tensors.items()):
+        sha256.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()

@@ -1,0 +1,88 @@
+"""A file written atomically is there whole or not at all."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from mbseg.errors import RunError
+from mbseg.files import atomic_file, sweep_temporaries, write_atomically
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from mbseg.files import atomic_file
+with atomic_file(Path(sys.argv[1])) as file:
+    file.write(b"half of it")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "last.pt"
+    path.write_bytes(b"old")
+    return path
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond 10 kB. Only round the writing: pytest's own log may be longer."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_the_new_content_takes_the_place_of_the_old(file: Path) -> None:
+    write_atomically(file, b"new")
+    assert file.read_bytes() == b"new"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_the_old_file_stands_until_the_new_one_is_whole(file: Path) -> None:
+    with atomic_file(file) as new:
+        new.write(b"new")
+        assert file.read_bytes() == b"old"
+    assert file.read_bytes() == b"new"
+
+
+def test_a_failure_while_writing_keeps_the_old_file_and_leaves_nothing_else(file: Path) -> None:
+    with pytest.raises(TypeError), atomic_file(file) as new:
+        new.writelines([b"half of it", 7])
+    assert file.read_bytes() == b"old"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_full_disk_keeps_the_old_file_and_names_it(file: Path) -> None:
+    with pytest.raises(RunError, match=rf"cannot write {file}: .*; nothing was changed"), full_disk():
+        write_atomically(file, bytes(20_000))
+    assert file.read_bytes() == b"old"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_full_disk_is_told_from_under_torch_save(file: Path) -> None:
+    with pytest.raises(RunError, match=f"cannot write {file}"), full_disk(), atomic_file(file) as new:
+        torch.save({"weight": torch.zeros(20_000)}, new)
+    assert file.read_bytes() == b"old"
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"missing/last.pt: No such file or directory"):
+        write_atomically(tmp_path / "missing" / "last.pt", b"new")
+
+
+def test_what_a_killed_process_left_is_swept(file: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(file)], check=False)
+    assert len(list(file.parent.iterdir())) == 2
+    sweep_temporaries(file.parent)
+    assert list(file.parent.iterdir()) == [file]
+    assert file.read_bytes() == b"old"
