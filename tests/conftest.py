@@ -1,0 +1,25 @@
+"""What all tests share: fixed random numbers and, where it is at hand, the real data."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+
+settings.register_profile("mbseg", deadline=None, derandomize=True)
+settings.load_profile("mbseg")
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real pictures and weights beside the project; tests that need it are skipped without it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real data at {SHARED_DATA}")
+    return SHARED_DATA
