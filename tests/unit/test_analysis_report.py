@@ -1,0 +1,40 @@
+import pytest
+from torch import nn
+
+from mbseg.analysis.latency import Latency, Timing
+from mbseg.analysis.profile import profile
+from mbseg.analysis.report import cost_summary, latency_table, layer_table, with_unit
+
+
+@pytest.fixture
+def model():
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0"), (864, "864"), (5397, "5.397 K"), (2_113_557, "2.114 M"), (387_571_451_280, "387.571 B")],
+)
+def test_large_numbers_carry_a_unit(number, text):
+    assert with_unit(number) == text
+
+
+def test_the_layer_table_has_a_line_for_each_convolution_and_one_for_the_rest(model):
+    lines = layer_table(profile(model, image_size=(10, 20))).splitlines()
+    assert [line.split()[0] for line in lines] == ["layer", "------", "0", "2", "others", "sum"]
+    assert lines[2].split("  ")[-1].strip() == "93.1 %"  # 27 * 8 of 27 * 8 + 8 * 2 multiply-adds a pixel
+    assert "8 x 10 x 20" in lines[2]
+    assert "BatchNorm2d" in lines[4]
+
+
+def test_the_summary_says_size_passes_and_accounting(model):
+    text = cost_summary(profile(model, image_size=(9, 17), accounting="tf", scales=(0.5, 1.0), flip=True))
+    assert "9 x 17 (height x width), 4 passes at scales 0.5, 1, each with its mirror image" in text
+    assert "tf accounting" in text
+
+
+def test_a_latency_names_all_it_holds_for():
+    timing = Timing(median_ms=12.34, p95_ms=20.0, runs=9)
+    latency = Latency(timing, timing, timing, (513, 257), batch=2, threads=4, device="cpu", backend="torch eager")
+    title = latency_table(latency).splitlines()[0]
+    assert title == "513 x 257 (height x width), batch 2, 4 threads, cpu, torch eager, 9 runs each"
