@@ -1,0 +1,124 @@
+"""Archives of data sets: fetched, checked and unpacked without trusting what is in them."""
+
+import hashlib
+import os
+import tarfile
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+
+from mbseg.data.description import Archive
+from mbseg.errors import DataError
+
+Progress = Callable[[str, int, int | None], None]  # what is done, how much of it, of how much in all if that is known
+
+CHUNK = 1 << 20  # bytes
+MAX_UNPACKED = 64 << 30  # bytes; no data set here is half as large
+
+
+def silent(_what: str, _done: int, _total: int | None) -> None:
+    """Progress that nobody watches."""
+
+
+def fetch(archive: Archive, folder: Path, progress: Progress = silent) -> Path:
+    """The archive's file in `folder`, downloaded if it is not there yet. Raises DataError if that fails."""
+    file = folder / archive.file
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{archive.file}.part"
+        try:
+            _download(archive.url, part, progress)
+        except (OSError, HTTPException, ValueError) as error:
+            part.unlink(missing_ok=True)
+            raise DataError(
+                f"cannot download {archive.url} ({error}); get the file elsewhere and name it with --archive"
+            ) from error
+        os.replace(part, file)
+    return file
+
+
+def _download(url: str, file: Path, progress: Progress) -> None:
+    with urllib.request.urlopen(url, timeout=60) as source, file.open("wb") as target:
+        length = source.headers.get("Content-Length")
+        total = int(length) if length else None
+        done = 0
+        while chunk := source.read(CHUNK):
+            target.write(chunk)
+            done += len(chunk)
+            progress(f"downloading {file.name.removesuffix('.part')}", done, total)
+    if total is not None and done < total:
+        raise OSError(f"the connection ended after {done} of {total} bytes")
+
+
+def verify(file: Path, archive: Archive, progress: Progress = silent) -> str:
+    """The SHA-256 of `file`. Raises DataError if it bears the archive's name but not its known checksums.
+
+    A file of another name may well be another packing of the same data: what it holds is judged after unpacking.
+    """
+    sha256, md5 = _checksums(file, progress)
+    known = {"sha256": (archive.sha256, sha256), "md5": (archive.md5, md5)}
+    for kind, (expected, found) in known.items():
+        if expected and found != expected and file.name == archive.file:
+            raise DataError(f"{file}: its {kind} is {found}, expected {expected}; delete it and get it again")
+    return sha256
+
+
+def _checksums(file: Path, progress: Progress) -> tuple[str, str]:
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with file.open("rb") as source:
+        total, done = file.stat().st_size, 0
+        while chunk := source.read(CHUNK):
+            sha256.update(chunk)
+            md5.update(chunk)
+            done += len(chunk)
+            progress(f"checking {file.name}", done, total)
+    return sha256.hexdigest(), md5.hexdigest()
+
+
+def unpack(file: Path, folder: Path, progress: Progress = silent, *, limit: int = MAX_UNPACKED) -> None:
+    """Unpack a tar or zip archive of at most `limit` bytes into `folder`.
+
+    Raises DataError for a damaged archive, a member that would land outside the folder, and a link that leads there.
+    """
+    try:
+        if zipfile.is_zipfile(file):
+            _unpack_zip(file, folder, progress, limit)
+        else:
+            _unpack_tar(file, folder, progress, limit)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+        raise DataError(f"{file}: cannot be unpacked ({error})") from error
+
+
+def _unpack_zip(file: Path, folder: Path, progress: Progress, limit: int) -> None:
+    with zipfile.ZipFile(file) as source:
+        members = source.infolist()
+        _check_size(sum(member.file_size for member in members), limit)
+        for number, member in enumerate(members, start=1):
+            _check_name(member.filename)
+            source.extract(member, folder)
+            progress(f"unpacking {file.name}", number, len(members))
+
+
+def _unpack_tar(file: Path, folder: Path, progress: Progress, limit: int) -> None:
+    unpacked = 0
+    with tarfile.open(file) as source:
+        for number, member in enumerate(source, start=1):
+            unpacked += member.size
+            _check_size(unpacked, limit)
+            source.extract(member, folder, filter="data")
+            progress(f"unpacking {file.name}", number, None)
+
+
+def _check_size(size: int, limit: int) -> None:
+    if size > limit:
+        raise DataError(f"it unpacks to more than {limit} bytes")
+
+
+def _check_name(name: str) -> None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise DataError(f"its member {name!r} would be written outside the folder")

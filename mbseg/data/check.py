@@ -1,0 +1,117 @@
+"""Every file of a data set read and judged before training."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from mbseg.data.archives import Progress, silent
+from mbseg.data.description import DatasetDescription
+from mbseg.data.labels import Palette
+from mbseg.data.layouts import list_pairs
+from mbseg.data.reading import read_image, read_mask, size_text
+from mbseg.data.samples import Pair
+from mbseg.errors import DataError
+
+
+class Fault(NamedTuple):
+    """A file that cannot be trained or evaluated on as it is."""
+
+    file: Path
+    problem: str
+
+
+def check_dataset(
+    description: DatasetDescription,
+    root: Path,
+    splits: Sequence[str],
+    classes: Sequence[str],
+    *,
+    processes: int | None = None,
+    progress: Progress = silent,
+) -> list[Fault]:
+    """The faults of the named splits: lists, files, and pictures that stand in more than one split."""
+    faults = []
+    pairs: dict[str, list[Pair]] = {}
+    for split in splits:
+        try:
+            pairs[split] = list_pairs(description, root, split)
+        except DataError as error:
+            faults.append(Fault(root, str(error)))
+    faults += repeated_pictures(pairs)
+    every_pair = list(dict.fromkeys(pair for listed in pairs.values() for pair in listed))
+    faults += check_pairs(
+        every_pair, len(classes), description.void, description.palette, processes=processes, progress=progress
+    )
+    return one_a_file(faults)
+
+
+def one_a_file(faults: Sequence[Fault]) -> list[Fault]:
+    """Each file once, with all its problems."""
+    problems: dict[Path, list[str]] = {}
+    for fault in dict.fromkeys(faults):
+        problems.setdefault(fault.file, []).append(fault.problem)
+    return [Fault(file, "; ".join(found)) for file, found in problems.items()]
+
+
+def repeated_pictures(pairs: Mapping[str, Sequence[Pair]]) -> list[Fault]:
+    """Pictures listed twice in a split, or in two splits."""
+    times = {split: Counter(pair.image for pair in listed) for split, listed in pairs.items()}
+    twice = [
+        Fault(image, f"listed {number} times in {split!r}")
+        for split, numbers in times.items()
+        for image, number in numbers.items()
+        if number > 1
+    ]
+    shared = [
+        Fault(image, f"both in {one!r} and in {other!r}")
+        for one, other in combinations(times, 2)
+        for image in times[one]
+        if image in times[other]
+    ]
+    return twice + shared
+
+
+def check_pairs(
+    pairs: Sequence[Pair],
+    num_classes: int,
+    void: tuple[int, ...] = (),
+    palette: Palette | None = None,
+    *,
+    processes: int | None = None,
+    progress: Progress = silent,
+) -> list[Fault]:
+    """Read both files of every pair in several processes (None: one for each core)."""
+    check = partial(check_pair, num_classes=num_classes, void=void, palette=palette)
+    faults: list[Fault] = []
+    with ProcessPoolExecutor(processes) as pool:
+        for number, found in enumerate(pool.map(check, pairs, chunksize=16), start=1):
+            faults += found
+            progress("reading pictures", number, len(pairs))
+    return faults
+
+
+def check_pair(pair: Pair, num_classes: int, void: tuple[int, ...], palette: Palette | None) -> list[Fault]:
+    """The faults of one picture and its mask."""
+    return list(_faults(pair, num_classes, void, palette))
+
+
+def _faults(pair: Pair, num_classes: int, void: tuple[int, ...], palette: Palette | None) -> Iterator[Fault]:
+    image = mask = None
+    try:
+        image = read_image(pair.image)
+    except DataError as error:
+        yield _fault(pair.image, error)
+    try:
+        mask = read_mask(pair.mask, num_classes, void, palette)
+    except DataError as error:
+        yield _fault(pair.mask, error)
+    if image is not None and mask is not None and mask.shape != image.shape[:2]:
+        yield Fault(pair.mask, f"the mask is {size_text(mask)}, its picture {size_text(image)}")
+
+
+def _fault(file: Path, error: DataError) -> Fault:
+    return Fault(file, str(error).removeprefix(f"{file}: "))

@@ -1,0 +1,45 @@
+"""A split of a data set as a torch Dataset."""
+
+from collections.abc import Callable, Sequence
+
+from torch.utils.data import Dataset
+
+from mbseg.data.labels import Palette
+from mbseg.data.reading import read_sample
+from mbseg.data.samples import Pair, Sample
+
+Transform = Callable[[Sample, tuple[int, ...]], Sample]  # the numbers decide all that is random
+
+
+class PairDataset(Dataset[Sample]):
+    """Reads and augments one labelled picture at a time.
+
+    It is asked by (epoch, index): the augmentation follows from the seed and these two alone, so neither the number of
+    workers nor the order nor a restart changes it. A plain index means epoch 0.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        classes: Sequence[str],
+        void: tuple[int, ...] = (),
+        transform: Transform | None = None,
+        *,
+        palette: Palette | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.pairs = tuple(pairs)
+        self.classes = tuple(classes)
+        self.void = void
+        self.transform = transform
+        self.palette = palette
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        """Raises DataError if a file cannot be used."""
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        sample = read_sample(self.pairs[index], len(self.classes), self.void, self.palette)
+        return self.transform(sample, (self.seed, epoch, index)) if self.transform else sample
