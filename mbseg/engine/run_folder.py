@@ -1,0 +1,95 @@
+"""The folder of one training: what lies where, and who may write into it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mbseg.errors import RunError
+from mbseg.files import sweep_temporaries, write_atomically
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.path / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The weights to use."""
+        return self.path / "best.safetensors"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @property
+    def curve(self) -> Path:
+        """Validation score and training loss over the steps."""
+        return self.path / "curve.png"
+
+    @property
+    def result(self) -> Path:
+        """Written last: a run that has it is finished."""
+        return self.path / "result.json"
+
+    def is_started(self) -> bool:
+        return self.config.exists() or self.last.exists()
+
+    def read_result(self) -> Line | None:
+        return json.loads(self.result.read_text()) if self.result.exists() else None
+
+    def write_result(self, result: Line) -> None:
+        write_atomically(self.result, (json.dumps(result, indent=2) + "\n").encode())
+
+    def refuse_if_taken(self, *, resume: bool) -> None:
+        """Raises RunError where a run lies here already and `resume` was not said."""
+        if self.is_started() and not resume:
+            state = "a finished run" if self.result.exists() else "a run"
+            raise RunError(
+                f"{self.path} holds {state} already; add --resume to go on with it, or name another --output"
+            )
+
+    def make(self) -> None:
+        """Makes the folder, and sweeps what a killed run left half-written."""
+        try:
+            self.samples.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be made: {error.strerror}; name another --output") from None
+        sweep_temporaries(self.path)
+
+    def append_metrics(self, line: Line) -> None:
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read_metrics(self) -> Iterator[Line]:
+        """The whole lines; a kill may have torn the last one."""
+        if not self.metrics.exists():
+            return
+        for text in self.metrics.read_text().splitlines():
+            try:
+                yield json.loads(text)
+            except json.JSONDecodeError:
+                return
+
+    def forget_metrics_behind(self, step: int) -> None:
+        """Drops the lines of steps that a resumed training will do again."""
+        kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= step]
+        write_atomically(self.metrics, "".join(kept).encode())
