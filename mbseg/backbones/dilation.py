@@ -77,7 +77,7 @@ def dilate(blocks: Iterable[BlockSpec], output_stride: int) -> Iterator[BlockSpe
 
 
 def find_endpoints(blocks: Sequence[BlockSpec]) -> dict[str, Endpoint]:
-    """Taps of an undilated network: `cN` ends stride 2^N, `cN_expansion` is the widened map in the block that leaves it."""
+    """Taps of an undilated network: `cN` ends stride 2^N, `cN_expansion` is the wide map in the block leaving it."""
     endpoints = {}
     stride = STEM_STRIDE
     for index, block in enumerate(blocks):

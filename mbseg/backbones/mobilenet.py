@@ -1,5 +1,7 @@
 """The one class that builds every MobileNet from its plan."""
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from mbseg.backbones.base import Backbone, Features
@@ -28,7 +30,8 @@ class MobileNet(Backbone):
     def forward(self, images: Tensor) -> Features:
         features: Features = {}
         x = self.stem(images)
-        for index, block in enumerate(self.blocks):
+        for index, module in enumerate(self.blocks):
+            block = cast(InvertedResidual | ExpansionOnly, module)
             expanded = block.expand(x)
             self._keep(features, index, expanded, is_expanded=True)
             if isinstance(block, InvertedResidual):

@@ -14,6 +14,7 @@ from mbseg.errors import ConfigError
 from mbseg.resources import config_file, config_names
 
 Tree = dict[str, Any]
+ALTERNATIVES = {"steps": "epochs", "epochs": "steps"}  # to say one is to unsay the other
 
 
 def load_experiment(config: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -85,7 +86,7 @@ def read_yaml(path: Path) -> Tree:
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
     """`over` laid over `under`, section by section; lists and values are replaced whole."""
-    merged = dict(under)
+    merged = {key: value for key, value in under.items() if ALTERNATIVES.get(key) not in over}
     for key, value in over.items():
         below = merged.get(key)
         merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value

@@ -122,7 +122,7 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes it natively
     channels_last: bool = True
     compile: bool = False
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     log_every: Positive = 20  # steps
     evaluate_every: Positive | None = None  # steps; null: every epoch
     checkpoint_every: Positive | None = None  # steps; null: every evaluation

@@ -1,0 +1,58 @@
+"""`mbseg NAME ...` and `tools/NAME.py ...`: one typed function each; mistakes are one line and exit code 2."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from cyclopts import App, CycloptsError, Parameter
+
+from mbseg.errors import MbsegError
+
+COMMANDS = {  # the functions are imported when they are asked for
+    "quickstart": "Draw a small data set, train on it, evaluate, profile, write a report.",
+    "train": "Train a model.",
+    "evaluate": "Score weights on the validation split.",
+    "profile": "Count params, multiply-adds and memory, layer by layer.",
+    "prepare-dataset": "Download a data set, or take it from an archive, and lay it out.",
+    "check-data": "Read every picture and mask, and name each faulty file.",
+    "benchmark": "Measure mbseg against torchvision on this machine.",
+}
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+
+def make_app() -> App:
+    app = App(
+        name="mbseg",
+        version=version("mbseg"),
+        help="Dense prediction with MobileNets: choose a network, see what every multiply-add buys, train it, use it.",
+        default_parameter=Parameter(negative=()),
+        result_action="return_value",
+    )
+    for name, summary in COMMANDS.items():
+        function = name.replace("-", "_")
+        app.command(f"mbseg.commands.{function}:{function}", name=name, help=summary)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit code."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        make_app()(tokens, exit_on_error=False, print_error=False)
+    except (MbsegError, CycloptsError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `mbseg ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def run_tool(name: str) -> None:
+    """The body of `tools/NAME.py`."""
+    sys.exit(main([name, *sys.argv[1:]]))

@@ -1,0 +1,59 @@
+"""What a command line may name: a config, or a weights file that carries its own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from mbseg.config.load import load_experiment, make_experiment
+from mbseg.config.schema import Experiment
+from mbseg.engine.checkpoint import load_checkpoint
+from mbseg.engine.run_folder import RunFolder
+from mbseg.errors import ConfigError, WeightsError
+from mbseg.weights.store import read_weights
+
+State = dict[str, Tensor]
+WEIGHTS_SUFFIX = ".safetensors"
+
+
+def experiment_of(target: str, overrides: Sequence[str]) -> Experiment:
+    """The experiment of a config or of a weights file, overrides laid over it."""
+    if target.endswith(WEIGHTS_SUFFIX):
+        return read_own_config(Path(target), overrides)[0]
+    return load_experiment(target, overrides)
+
+
+def read_target(
+    target: str, overrides: Sequence[str], *, weights: Path | None, run: Path
+) -> tuple[Experiment, State, str]:
+    """The experiment, the weights, and the file they come from."""
+    if target.endswith(WEIGHTS_SUFFIX):
+        if weights is not None:
+            raise ConfigError(f"{target} is a weights file already; leave --weights away")
+        return read_own_config(Path(target), overrides)
+    experiment = load_experiment(target, overrides)
+    weights = weights or best_of(run, target)
+    state = checkpoint_state(weights, experiment) if weights.suffix == ".pt" else read_weights(weights)[0]
+    return experiment, state, str(weights)
+
+
+def best_of(run: Path, config: str) -> Path:
+    best = RunFolder(run).best
+    if not best.exists():
+        raise WeightsError(f"no weights {best}; train first (mbseg train {config}), or name a file with --weights")
+    return best
+
+
+def read_own_config(path: Path, overrides: Sequence[str]) -> tuple[Experiment, State, str]:
+    state, card = read_weights(path)
+    if card is None:
+        raise WeightsError(f"{path} carries no mbseg config; name one: mbseg evaluate CONFIG --weights {path}")
+    return make_experiment(card.config, overrides, source=str(path)), state, str(path)
+
+
+def checkpoint_state(path: Path, experiment: Experiment) -> State:
+    """Of a training's checkpoint, the averaged weights or (`evaluate.ema=false`) the raw ones."""
+    checkpoint = load_checkpoint(path)
+    average = checkpoint.average
+    state: State = average["state"] if average and experiment.evaluate.ema else checkpoint.model
+    return state

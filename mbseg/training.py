@@ -1,0 +1,197 @@
+"""A training from its config to its result: everything is checked before the run folder is touched."""
+
+import os
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mbseg import build
+from mbseg.analysis.charts import learning_curve
+from mbseg.checks import check_resumed_config, check_sizes
+from mbseg.config.load import to_yaml
+from mbseg.config.schema import Experiment
+from mbseg.data.dataset import PairDataset
+from mbseg.data.loaders import BatchLoader, check_batch_size, evaluation_loader, steps_per_epoch, training_loader
+from mbseg.data.samples import Batch
+from mbseg.engine import distributed
+from mbseg.engine.device import pick_device, uses_bf16
+from mbseg.engine.fit import FitSettings, Hooks, Scores, Trainer
+from mbseg.engine.optim import OptimizerSettings
+from mbseg.engine.run_folder import RunFolder
+from mbseg.engine.schedule import Schedule
+from mbseg.files import write_atomically
+from mbseg.tasks.segmentation import SegmentationTask
+from mbseg.video.overlay import overlay, side_by_side
+from mbseg.weights.store import save_weights
+
+MAX_WORKERS = 8
+
+
+def train(experiment: Experiment, folder: RunFolder, *, resume: bool) -> Scores:
+    """Trains, and gives the best evaluation's scores; a finished run gives its result at once.
+
+    Raises ConfigError, DataError, WeightsError for what cannot be trained, RunError for a folder that is taken and for
+    a loss that is not finite.
+    """
+    folder.refuse_if_taken(resume=resume)
+    check_resumed_config(experiment, folder)
+    if result := folder.read_result():
+        return result
+    device = distributed.local_device(pick_device(experiment.device))
+    use_threads(experiment)
+    place = distributed.start(device)
+    trainer = make_trainer(experiment, folder, device, place)
+    if place.is_main:
+        folder.make()
+        write_atomically(folder.config, to_yaml(experiment).encode())
+    if resume and folder.last.exists():
+        trainer.resume()
+    last = trainer.fit()
+    result = result_of(folder, last)
+    if place.is_main:
+        lines = list(folder.read_metrics())
+        write_atomically(folder.curve, learning_curve(lines, score="miou", title=folder.path.name))
+        folder.write_result(result)
+    distributed.stop()
+    return result
+
+
+def make_trainer(experiment: Experiment, folder: RunFolder, device: torch.device, place: distributed.Place) -> Trainer:
+    """All that a training needs, built and checked; nothing is written yet."""
+    check_sizes(experiment)
+    training = build.dataset(experiment.data, experiment.data.train, augment=True, seed=experiment.train.seed)
+    validation = build.dataset(experiment.data, experiment.data.val, augment=False)
+    check_batch_size(len(training), experiment.train.batch_size, place.world)
+    settings = fit_settings(experiment, len(training), device, place)
+    task = build.segmentation_task(experiment)
+    task.loss = build.loss(experiment, training)
+    if experiment.train.compile:
+        task.model.compile()
+    return Trainer(
+        task,
+        settings,
+        folder,
+        make_hooks(experiment, task, training, validation, folder, settings, place),
+        device,
+        place,
+    )
+
+
+def fit_settings(experiment: Experiment, pictures: int, device: torch.device, place: distributed.Place) -> FitSettings:
+    config = experiment.train
+    optimizer = config.optimizer
+    per_epoch = max(1, steps_per_epoch(pictures, config.batch_size, place.world) // config.accumulate)
+    steps = config.steps or per_epoch * (config.epochs or 1)
+    evaluate_every = min(config.evaluate_every or per_epoch, steps)
+    head_factor = 10 if optimizer.name == "sgd" else 1
+    return FitSettings(
+        schedule=Schedule(steps, config.schedule.name, config.schedule.power, config.schedule.warmup_steps),
+        optimizer=OptimizerSettings(
+            optimizer.name,
+            optimizer.learning_rate,
+            optimizer.head_learning_rate or optimizer.learning_rate * head_factor,
+            optimizer.weight_decay,
+            optimizer.momentum,
+        ),
+        batch_size=config.batch_size * config.accumulate * place.world,
+        evaluate_every=evaluate_every,
+        checkpoint_every=min(config.checkpoint_every or evaluate_every, steps),
+        score="miou",
+        log_every=config.log_every,
+        accumulate=config.accumulate,
+        clip_norm=config.clip_norm,
+        ema_decay=config.ema_decay,
+        evaluate_average=experiment.evaluate.ema,
+        freeze_norm=config.freeze_norm,
+        bf16=uses_bf16(config.precision, device),
+        seed=config.seed,
+    )
+
+
+def make_hooks(
+    experiment: Experiment,
+    task: SegmentationTask,
+    training: PairDataset,
+    validation: PairDataset,
+    folder: RunFolder,
+    settings: FitSettings,
+    place: distributed.Place,
+) -> Hooks:
+    workers = worker_count(experiment)
+    to_gpu = experiment.device != "cpu" and torch.cuda.is_available()
+    validation_batches = evaluation_loader(
+        validation, workers=workers, rank=place.rank, world=place.world, pin_memory=to_gpu
+    )
+    count = min(experiment.train.samples, len(validation))
+    fixed = [one_picture(validation, index * len(validation) // count) for index in range(count)]
+
+    def batches(first: int) -> BatchLoader:
+        return training_loader(
+            training,
+            experiment.train.batch_size,
+            seed=experiment.train.seed,
+            start_step=first,
+            steps=settings.schedule.steps * settings.accumulate - first,
+            workers=workers,
+            rank=place.rank,
+            world=place.world,
+            pin_memory=to_gpu,
+        )
+
+    return Hooks(
+        batches=batches,
+        validation=lambda: validation_batches,
+        save_best=partial(save_best, experiment, folder.best),
+        draw=partial(draw_samples, task, fixed, build.labels(experiment.data).palette, folder.samples),
+    )
+
+
+def one_picture(dataset: PairDataset, index: int) -> Batch:
+    sample = dataset[index]
+    images = torch.from_numpy(sample.image).permute(2, 0, 1)[None]
+    return Batch([sample.name], images, torch.from_numpy(sample.mask)[None])
+
+
+def save_best(experiment: Experiment, path: Path, state: dict[str, Tensor], scores: Scores) -> None:
+    save_weights(path, state, build.model_card(experiment, scores))
+
+
+def draw_samples(task: SegmentationTask, batches: list[Batch], palette: Any, folder: Path, step: int) -> None:
+    """Picture | truth | prediction of each, as `samples/<step>_<name>.jpg`."""
+    task.eval()
+    device = next(task.parameters()).device
+    for batch in batches:
+        predicted = task.predict(batch._replace(images=batch.images.to(device)))[0].cpu().numpy()
+        image, truth = batch.images[0].permute(1, 2, 0).numpy(), batch.masks[0].numpy()
+        drawn = side_by_side(image, overlay(image, truth, palette), overlay(image, predicted, palette))
+        write_picture(folder / f"{step:06d}_{Path(batch.names[0]).name}.jpg", drawn)
+
+
+def write_picture(path: Path, pixels: Any) -> None:
+    data = BytesIO()
+    Image.fromarray(pixels).save(data, "JPEG" if path.suffix == ".jpg" else "PNG", quality=90)
+    write_atomically(path, data.getvalue())
+
+
+def worker_count(experiment: Experiment) -> int:
+    if experiment.data.workers is not None:
+        return experiment.data.workers
+    return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def use_threads(experiment: Experiment) -> None:
+    if experiment.threads:
+        torch.set_num_threads(experiment.threads)
+
+
+def result_of(folder: RunFolder, last: Scores) -> Scores:
+    """The best evaluation's scores, where its weights lie, and what the last one came to."""
+    evaluations = [line for line in folder.read_metrics() if line["part"] == "val"]
+    best = max(evaluations, key=lambda line: line["miou"], default=last)
+    scores = {name: value for name, value in best.items() if name not in ("part", "seconds")}
+    return {**scores, "last_miou": last["miou"], "seconds": last["seconds"], "weights": str(folder.best)}

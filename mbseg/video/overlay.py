@@ -1,0 +1,31 @@
+"""Class maps drawn over pictures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8Array = NDArray[np.uint8]
+Colour = tuple[int, int, int]  # RGB
+
+
+def overlay(image: UInt8Array, mask: UInt8Array, palette: Sequence[Colour], *, opacity: float = 0.6) -> UInt8Array:
+    """Picture [H, W, 3] RGB with the colours of its class map [H, W] over it; ignored pixels (255) stay bare."""
+    colours = colour_table(palette)[mask]
+    blended = image * (1 - opacity) + colours * opacity
+    bare = (mask >= len(palette))[..., None]
+    return np.where(bare, image, blended.round()).astype(np.uint8)
+
+
+def colour_table(palette: Sequence[Colour]) -> UInt8Array:
+    """[256, 3]; black beyond the palette."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    return table
+
+
+def side_by_side(*pictures: UInt8Array) -> UInt8Array:
+    """Pictures of one height in a row, a white line between them."""
+    line = np.full((pictures[0].shape[0], 2, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (picture, line)]
+    return np.concatenate(parts[:-1], axis=1)
