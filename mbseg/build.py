@@ -158,11 +158,10 @@ def segmentation_model(config: ModelConfig, num_classes: int, *, weights: bool =
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of a data set, their colours, and the label values that count as 255."""
+    """The classes of a data set and the colours to draw them in."""
 
     classes: tuple[str, ...]
     palette: Palette
-    void: tuple[int, ...]
 
 
 def labels(config: DataConfig) -> Labels:
@@ -173,15 +172,16 @@ def labels(config: DataConfig) -> Labels:
         raise ConfigError(
             f"data.kind {config.kind} has no classes of its own; name them: data.classes=[background, ...]"
         )
-    return Labels(classes, description.palette or voc_palette(), description.void)
+    return Labels(classes, (description.palette or voc_palette())[: len(classes)])
 
 
 def dataset(config: DataConfig, split: str, *, augment: bool, seed: int = 0) -> PairDataset:
     """A split, augmented for training or as it is."""
-    known = labels(config)
-    pairs = find_pairs(load_description(config.kind), config.root, split)
+    description = load_description(config.kind)
+    pairs = find_pairs(description, config.root, split)
     transform = transform_of(config) if augment else None
-    return PairDataset(pairs, known.classes, known.void, transform, palette=known.palette, seed=seed)
+    classes = labels(config).classes
+    return PairDataset(pairs, classes, description.void, transform, palette=description.palette, seed=seed)
 
 
 def transform_of(config: DataConfig) -> Any:
@@ -249,7 +249,7 @@ def model_card(experiment: Experiment, metrics: dict[str, Any]) -> ModelCard:
     known = labels(experiment.data)
     return ModelCard(
         classes=known.classes,
-        palette=known.palette[: len(known.classes)],
+        palette=known.palette,
         mean=experiment.data.mean,
         std=experiment.data.std,
         config=to_tree(experiment),

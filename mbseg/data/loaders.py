@@ -51,7 +51,6 @@ def steps_per_epoch(pictures: int, batch_size: int, world: int = 1) -> int:
     return pictures // (batch_size * world)
 
 
-@dataclass(frozen=True)
 def check_batch_size(pictures: int, batch_size: int, world: int = 1) -> None:
     """Raises DataError if there are too few pictures for one batch: incomplete ones are dropped."""
     if not steps_per_epoch(pictures, batch_size, world):
@@ -61,6 +60,7 @@ def check_batch_size(pictures: int, batch_size: int, world: int = 1) -> None:
         )
 
 
+@dataclass(frozen=True)
 class TrainingBatches:
     """The keys of the pictures in each of `steps` batches from `start_step` on.
 

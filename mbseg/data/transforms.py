@@ -84,7 +84,7 @@ class ScaleCrop(DualTransform):  # type: ignore[misc]
         self.scale = scale
         self.fill = fill
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         scale = self.random_generator.uniform(*self.scale)
         height, width = (max(1, round(size / scale)) for size in self.crop_size)
         top, left = (self._first(size, cut) for size, cut in zip(params["shape"], (height, width), strict=False))
