@@ -1,7 +1,8 @@
 """The classes of the drawn set. Form and colour both tell them apart: most objects of a class take its own hue.
 
 The hues lie so that swapping red and blue (hue h becomes 240 - h) turns the hue of one class into that of another:
-disc and square, triangle and ring, star and cross change places.
+disc and square, triangle and ring, star and cross change places. Some objects of every class are green, which no class
+owns and which stays green.
 """
 
 from typing import NamedTuple
@@ -50,4 +51,5 @@ SHAPES = (
     ShapeClass("star", (star(5, inner_radius=0.45),), 325),
     ShapeClass("cross", (cross(half_width=0.32),), 275),
 )
+NEUTRAL_HUE = 120.0
 CLASSES = ("background", *(shape.name for shape in SHAPES))

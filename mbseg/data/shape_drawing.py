@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mbseg.data.labels import IGNORE_INDEX
 from mbseg.data.samples import UInt8Array
-from mbseg.data.shape_classes import SHAPES, ShapeClass
+from mbseg.data.shape_classes import NEUTRAL_HUE, SHAPES, ShapeClass
 from mbseg.data.textures import FloatArray, ramp, rgb, texture
 
 SUBPIXEL_BITS = 4  # OpenCV takes outlines in sixteenths of a pixel
@@ -20,10 +20,10 @@ NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 FEWEST_OBJECTS, MOST_OBJECTS = 2, 5
 ATTEMPTS = 30  # to place them
-SMALLEST_RADIUS, LARGEST_RADIUS = 0.13, 0.45  # of the picture's shorter side
+SMALLEST_RADIUS, LARGEST_RADIUS = 0.16, 0.45  # of the picture's shorter side
 LEAST_VISIBLE = 0.45  # of an object's pixels inside the picture
-OWN_HUE_SHARE = 0.85  # of the objects; the others take any hue
-HUE_SPREAD = 10.0  # standard deviation, degrees
+OWN_HUE_SHARE = 0.9  # of the objects; the others are green, which tells nothing, and known by their form alone
+HUE_SPREAD = 9.0  # standard deviation, degrees
 
 
 class Placed(NamedTuple):
@@ -133,7 +133,7 @@ def draw_ground(rng: np.random.Generator, size: tuple[int, int]) -> FloatArray:
 
 def object_texture(rng: np.random.Generator, size: tuple[int, int], shape: ShapeClass) -> FloatArray:
     """Two shades [3, H, W] of one hue, mostly the class's own."""
-    hue = rng.normal(shape.hue, HUE_SPREAD) if rng.random() < OWN_HUE_SHARE else rng.uniform(0, 360)
+    hue = rng.normal(shape.hue if rng.random() < OWN_HUE_SHARE else NEUTRAL_HUE, HUE_SPREAD)
     bright = rgb(hue, rng.uniform(0.6, 0.95), rng.uniform(0.75, 1))
     return texture(rng, size, bright, bright * np.float32(rng.uniform(0.5, 0.9)))
 

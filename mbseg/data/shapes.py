@@ -20,7 +20,7 @@ PALETTE = np.array(voc_palette(), np.uint8).tobytes()
 
 
 def draw_shapes(
-    root: Path, *, train: int = 800, val: int = 160, size: tuple[int, int] = (128, 128), seed: int = 0
+    root: Path, *, train: int = 1200, val: int = 200, size: tuple[int, int] = (128, 128), seed: int = 0
 ) -> dict[str, int]:
     """Draws the set into the new folder `root`; returns the number of pictures of each split.
 

@@ -43,10 +43,14 @@ class SegmentationLoss(nn.Module):
         self.region_losses = region_losses(weights)
 
     def forward(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(logits.device.type, enabled=False):  # else Lovasz's products are rounded to bf16
+            return self._losses(logits.float(), masks)
+
+    def _losses(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
         step = self.weights.stride
         target = masks[:, ::step, ::step].long()
         size = (target.shape[1], target.shape[2])
-        dense = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=self.align_corners)
+        dense = F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
         losses = {}
         if self.weights.cross_entropy:
             losses["cross_entropy"] = self.weights.cross_entropy * self._cross_entropy(dense, target)
