@@ -1,12 +1,14 @@
 # Needs Python 3.11 or later with its venv module, and make. Everything is installed into .venv.
-PYTHON ?= python3
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 STAMP := .venv/installed
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,track]'
 
 .PHONY: quickstart test check lint types contracts format clean
 
 quickstart: $(STAMP)  ## draw the shapes data set, train, evaluate, profile, write runs/quickstart/report.md
-	$(BIN)/mbseg quickstart
+	$(BIN)/mbseg quickstart $(ARGS)
 
 test: $(STAMP)  ## every test
 	$(BIN)/python -m pytest
@@ -27,12 +29,12 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The stamp is written last: an installation that was interrupted is simply done again, on what is there already.
+# The stamp is written last: an installation that was interrupted is done again on what is there already, and from
+# nothing if that cannot be mended.
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "error: $(PYTHON) is older than 3.11; run make PYTHON=/path/to/python3.11"; exit 2; }
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; run make PYTHON=/path/to/python3"; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,track]'
+	$(INSTALL) || { $(PYTHON) -m venv --clear .venv && $(INSTALL); }
 	touch $(STAMP)
 
 clean:  ## remove the installation, not the runs and data

@@ -1,5 +1,6 @@
 """mbseg beside torchvision on this machine: ratios of things measured in one run, taking turns."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from mbseg.data.reading import read_image
 from mbseg.data.samples import Batch
 from mbseg.engine.device import uses_bf16
 from mbseg.models.class_map import class_map
+from mbseg.models.prediction import Protocol
 from mbseg.nn.norm import Normalize
 from mbseg.tasks.losses import LossWeights, SegmentationLoss
+from mbseg.tasks.segmentation import SegmentationTask
 
 CPU = torch.device("cpu")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -68,19 +71,22 @@ def training_speed(crop: int, batch_size: int, *, seconds: float, threads: int |
 
 def our_step(batch: Batch, *, fast: bool) -> Callable[[], object]:
     """A step of MobileNetV2, output stride 16, no ASPP, as `mbseg train` takes it (`fast`) or in plain PyTorch."""
-    model = build.create_segmenter("mobilenet_v2", num_classes=CLASSES, align_corners=True).train()
-    memory_format = torch.channels_last if fast else torch.contiguous_format
-    model.to(memory_format=memory_format)
-    normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
-    loss = SegmentationLoss(LossWeights(), align_corners=True)
+    model = build.create_segmenter("mobilenet_v2", num_classes=CLASSES, align_corners=True)
+    task = SegmentationTask(
+        model,
+        Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        SegmentationLoss(LossWeights(), align_corners=True),
+        classes=[str(label) for label in range(CLASSES)],
+        protocol=Protocol(),
+        channels_last=fast,
+    ).train()
 
     def forward() -> Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast and uses_bf16("auto", CPU)):
-            images = normalize(batch.images).contiguous(memory_format=memory_format)
-            losses: dict[str, Tensor] = loss(model(images), batch.masks)
+            losses: dict[str, Tensor] = task(batch)
         return losses["cross_entropy"]
 
-    return stepper(model, forward)
+    return stepper(task, forward, checked=True)
 
 
 def torchvision_step(batch: Batch) -> Callable[[], object]:
@@ -95,12 +101,15 @@ def torchvision_step(batch: Batch) -> Callable[[], object]:
     return stepper(model, forward)
 
 
-def stepper(model: nn.Module, forward: Callable[[], Tensor]) -> Callable[[], object]:
+def stepper(model: nn.Module, forward: Callable[[], Tensor], *, checked: bool = False) -> Callable[[], object]:
+    """`checked`: with the test for finite gradients that every step of `mbseg train` pays for."""
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
 
     def step() -> None:
         optimizer.zero_grad()
         torch.autograd.backward(forward())
+        if checked and not torch.isfinite(torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf)):
+            raise RuntimeError("a synthetic batch gave a gradient that is not finite")
         optimizer.step()
 
     return step

@@ -1,5 +1,6 @@
 """From names or a config to finished objects, by plain calls."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from mbseg.weights.imagenet import load_backbone_weights
 from mbseg.weights.report import load_state
 from mbseg.weights.store import read_weights
 
+logger = logging.getLogger(__name__)
+
 HEADS = ("deeplabv3",)
 ASPP: tuple[Aspp, ...] = ("dense", "separable", "none")
 
@@ -57,7 +60,8 @@ def create_backbone(
         reduced_tail=reduced_tail is not None,
     )
     if weights is not None:
-        load_backbone_weights(backbone, weights, name=name, width_mult=width_mult)
+        report = load_backbone_weights(backbone, weights, name=name, width_mult=width_mult)
+        logger.info("%s weights from %s: %s", name, weights, report)
     return backbone
 
 
@@ -152,7 +156,7 @@ def segmentation_model(config: ModelConfig, num_classes: int, *, weights: bool =
     if weights and config.weights is not None:
         state, _ = read_weights(Path(config.weights))
         fresh = ("head.classifier",) if config.new_classifier else ()
-        load_state(model, state, origin=config.weights, fresh=fresh)
+        logger.info("weights from %s: %s", config.weights, load_state(model, state, origin=config.weights, fresh=fresh))
     return model
 
 
@@ -177,10 +181,10 @@ def labels(config: DataConfig) -> Labels:
 
 def dataset(config: DataConfig, split: str, *, augment: bool, seed: int = 0) -> PairDataset:
     """A split, augmented for training or as it is."""
+    classes = labels(config).classes
     description = load_description(config.kind)
     pairs = find_pairs(description, config.root, split)
     transform = transform_of(config) if augment else None
-    classes = labels(config).classes
     return PairDataset(pairs, classes, description.void, transform, palette=description.palette, seed=seed)
 
 

@@ -1,5 +1,6 @@
 """What must fit together before a training starts."""
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ def check_sizes(experiment: Experiment) -> None:
             "train.batch_size is 1: the batch norm behind the image pooling needs two pictures or more; "
             "use 2, and halve data.crop_size if memory is short"
         )
+    if experiment.train.compile and not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++")):
+        raise ConfigError("train.compile needs a C++ compiler, and there is none; install one or leave it off")
     step = experiment.train.loss.stride
     if step > 1 and (not experiment.model.align_corners or any((size - 1) % step for size in crop)):
         raise ConfigError(
@@ -30,7 +33,7 @@ def check_sizes(experiment: Experiment) -> None:
 
 def check_resumed_config(experiment: Experiment, folder: RunFolder) -> None:
     """Raises ConfigError where a run would be resumed with another config than it was started with."""
-    if not folder.config.exists():
+    if not (folder.is_started() and folder.config.exists()):
         return
     started = make_experiment(read_yaml(folder.config), source=str(folder.config))
     then, now = dict(flat(to_tree(started))), dict(flat(to_tree(experiment)))

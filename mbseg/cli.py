@@ -1,9 +1,11 @@
 """`mbseg NAME ...` and `tools/NAME.py ...`: one typed function each; mistakes are one line and exit code 2."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -38,6 +40,7 @@ def make_app() -> App:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
+    speak_on_stderr()
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
         make_app()(tokens, exit_on_error=False, print_error=False)
@@ -45,14 +48,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_MISTAKE
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; a training goes on with --resume", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `mbseg ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return USER_MISTAKE
     return 0
+
+
+def speak_on_stderr() -> None:
+    """What mbseg itself logs, and no library."""
+    logger = logging.getLogger("mbseg")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [logging.StreamHandler(sys.stderr)]
+    logger.propagate = False
 
 
 def run_tool(name: str) -> None:
     """The body of `tools/NAME.py`."""
+    # Python puts the script's folder first, where torch's `import profile` would find tools/profile.py
+    sys.path[:] = [entry for entry in sys.path if entry != str(Path(sys.argv[0]).resolve().parent)]
     sys.exit(main([name, *sys.argv[1:]]))

@@ -13,11 +13,10 @@ from mbseg.config.schema import Experiment
 from mbseg.data.dataset import PairDataset
 from mbseg.data.loaders import evaluation_loader
 from mbseg.engine import distributed
-from mbseg.engine.device import pick_device
+from mbseg.engine.device import pick_device, use_threads, worker_count
 from mbseg.engine.evaluate import evaluate as score
 from mbseg.targets import read_target
 from mbseg.tasks.segmentation import SegmentationTask
-from mbseg.training import use_threads, worker_count
 from mbseg.weights.report import load_state
 
 
@@ -29,14 +28,17 @@ def evaluate(target: str, overrides: Sequence[str], *, weights: Path | None, run
     """
     experiment, state, origin = read_target(target, overrides, weights=weights, run=run)
     device = distributed.local_device(pick_device(experiment.device))
-    use_threads(experiment)
+    use_threads(experiment.threads)
     place = distributed.start(device)
     task = build.segmentation_task(experiment, weights=False)
     load_state(task.model, state, origin=origin)
     split = build.dataset(experiment.data, experiment.data.val, augment=False)
-    batches = evaluation_loader(split, workers=worker_count(experiment), rank=place.rank, world=place.world)
+    batches = evaluation_loader(
+        split, workers=worker_count(experiment.data.workers), rank=place.rank, world=place.world
+    )
     with tqdm(total=len(batches), unit="picture", disable=None if place.is_main else True, file=sys.stderr) as bar:
         scores = score(task.to(device), batches, device, on_batch=lambda: bar.update())
+    distributed.stop()
     return {**scores, "protocol": str(task.predictor.protocol), "weights": origin, **cost(task, experiment, split)}
 
 

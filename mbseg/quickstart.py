@@ -9,15 +9,18 @@ from typing import Any
 from mbseg import build
 from mbseg.analysis.profile import profile
 from mbseg.analysis.report import cost_summary
-from mbseg.commands.output import progress_bar, scores_text
 from mbseg.config.load import load_experiment
 from mbseg.data.prepare import prepare
+from mbseg.data.reading import read_image
 from mbseg.engine.run_folder import RunFolder
 from mbseg.evaluation import evaluate
 from mbseg.files import write_atomically
-from mbseg.training import train
+from mbseg.output import progress_bar, scores_text
+from mbseg.training import train, write_picture
+from mbseg.video.overlay import grid
 
 CONFIG = "quickstart"
+SHEET = "overlays.jpg"
 
 
 def quickstart(run: Path, overrides: Sequence[str]) -> str:
@@ -34,6 +37,7 @@ def quickstart(run: Path, overrides: Sequence[str]) -> str:
     say("4/4 counting costs, writing the report")
     model = build.load(folder.best)
     cost = cost_summary(profile(model, image_size=experiment.data.crop_size))
+    draw_sheet(folder)
     write_atomically(run / "report.md", report(folder, trained, scores, cost).encode())
     return f"{scores_text(scores)}\n\n{cost}\n\n{places(folder)}"
 
@@ -41,7 +45,7 @@ def quickstart(run: Path, overrides: Sequence[str]) -> str:
 def evaluated(folder: RunFolder) -> dict[str, Any]:
     """The scores of the best weights, computed once."""
     file = folder.path / "evaluation.json"
-    if not file.exists():
+    if not file.exists() or file.stat().st_mtime < folder.best.stat().st_mtime:
         say(f"3/4 evaluating {folder.best}")
         scores = evaluate(str(folder.best), (), weights=None, run=folder.path)
         write_atomically(file, (json.dumps(scores, indent=2) + "\n").encode())
@@ -51,8 +55,6 @@ def evaluated(folder: RunFolder) -> dict[str, Any]:
 
 def report(folder: RunFolder, trained: dict[str, Any], scores: dict[str, Any], cost: str) -> str:
     """One Markdown page with its pictures."""
-    last = sorted(folder.samples.glob("*.jpg"))[-4:]
-    pictures = "\n".join(f"![picture, truth, prediction](samples/{picture.name})" for picture in last)
     return f"""# Quickstart
 
 {trained["step"]} steps on drawn pictures in {trained["seconds"] / 60:.1f} minutes; scores are fractions of 1.
@@ -77,8 +79,15 @@ Protocol: {scores["images"]} pictures, {scores["protocol"]}.
 
 Picture, truth, prediction:
 
-{pictures}
+![picture, truth and prediction of some scenes]({SHEET})
 """
+
+
+def draw_sheet(folder: RunFolder) -> None:
+    """The pictures of the last evaluation on one sheet."""
+    pictures = sorted(folder.samples.glob("*.jpg"))
+    last = [picture for picture in pictures if picture.name[:6] == pictures[-1].name[:6]]
+    write_picture(folder.path / SHEET, grid([read_image(picture) for picture in last], columns=2))
 
 
 def places(folder: RunFolder) -> str:
@@ -87,7 +96,7 @@ def places(folder: RunFolder) -> str:
         [
             f"report          {run / 'report.md'}",
             f"weights         {folder.best}",
-            f"pictures        {folder.samples}/",
+            f"pictures        {run / SHEET}, and of every evaluation in {folder.samples}/",
             f"curve           {folder.curve}",
             f"try             mbseg profile {folder.best} --latency",
         ]

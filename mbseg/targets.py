@@ -5,15 +5,18 @@ from pathlib import Path
 
 from torch import Tensor
 
+from mbseg.build import model_card
 from mbseg.config.load import load_experiment, make_experiment
 from mbseg.config.schema import Experiment
 from mbseg.engine.checkpoint import load_checkpoint
 from mbseg.engine.run_folder import RunFolder
 from mbseg.errors import ConfigError, WeightsError
+from mbseg.models.segmentation import ModelCard
 from mbseg.weights.store import read_weights
 
 State = dict[str, Tensor]
 WEIGHTS_SUFFIX = ".safetensors"
+CHECKPOINT_SUFFIX = ".pt"
 
 
 def experiment_of(target: str, overrides: Sequence[str]) -> Experiment:
@@ -31,10 +34,30 @@ def read_target(
         if weights is not None:
             raise ConfigError(f"{target} is a weights file already; leave --weights away")
         return read_own_config(Path(target), overrides)
+    if Path(target).is_dir():
+        return read_target(str(best_of(Path(target), target)), overrides, weights=weights, run=run)
+    if target.endswith(CHECKPOINT_SUFFIX):
+        raise ConfigError(f"{target} does not carry its config; name that: mbseg evaluate CONFIG --weights {target}")
     experiment = load_experiment(target, overrides)
     weights = weights or best_of(run, target)
-    state = checkpoint_state(weights, experiment) if weights.suffix == ".pt" else read_weights(weights)[0]
+    if weights.suffix == CHECKPOINT_SUFFIX:
+        return experiment, checkpoint_state(weights, experiment), str(weights)
+    state, card = read_weights(weights)
+    if card is not None:
+        check_card(card, experiment, weights)
     return experiment, state, str(weights)
+
+
+def check_card(card: ModelCard, experiment: Experiment, weights: Path) -> None:
+    """Raises WeightsError where weights would be scored under another meaning than they were trained with."""
+    asked = model_card(experiment, {})
+    for name, theirs, ours in (
+        ("classes", card.classes, asked.classes),
+        ("data.mean", card.mean, asked.mean),
+        ("data.std", card.std, asked.std),
+    ):
+        if theirs != ours:
+            raise WeightsError(f"{weights} was trained with {name} {list(theirs)}, not {list(ours)}")
 
 
 def best_of(run: Path, config: str) -> Path:

@@ -1,6 +1,5 @@
 """A training from its config to its result: everything is checked before the run folder is touched."""
 
-import os
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +18,7 @@ from mbseg.data.dataset import PairDataset
 from mbseg.data.loaders import BatchLoader, check_batch_size, evaluation_loader, steps_per_epoch, training_loader
 from mbseg.data.samples import Batch
 from mbseg.engine import distributed
-from mbseg.engine.device import pick_device, uses_bf16
+from mbseg.engine.device import pick_device, use_threads, uses_bf16, worker_count
 from mbseg.engine.fit import FitSettings, Hooks, Scores, Trainer
 from mbseg.engine.optim import OptimizerSettings
 from mbseg.engine.run_folder import RunFolder
@@ -29,7 +28,7 @@ from mbseg.tasks.segmentation import SegmentationTask
 from mbseg.video.overlay import overlay, side_by_side
 from mbseg.weights.store import save_weights
 
-MAX_WORKERS = 8
+SCORE = "miou"  # decides what is best
 
 
 def train(experiment: Experiment, folder: RunFolder, *, resume: bool) -> Scores:
@@ -43,32 +42,36 @@ def train(experiment: Experiment, folder: RunFolder, *, resume: bool) -> Scores:
     if result := folder.read_result():
         return result
     device = distributed.local_device(pick_device(experiment.device))
-    use_threads(experiment)
+    use_threads(experiment.threads)
     place = distributed.start(device)
-    trainer = make_trainer(experiment, folder, device, place)
+    goes_on = resume and folder.last.exists()
+    trainer = make_trainer(experiment, folder, device, place, pretrained=not goes_on)
     if place.is_main:
         folder.make()
         write_atomically(folder.config, to_yaml(experiment).encode())
-    if resume and folder.last.exists():
+        if not goes_on:
+            folder.forget_metrics_behind(0)  # of a run that was killed before its first checkpoint
+    if goes_on:
         trainer.resume()
-    last = trainer.fit()
-    result = result_of(folder, last)
+    result = result_of(folder, trainer.fit())
     if place.is_main:
         lines = list(folder.read_metrics())
-        write_atomically(folder.curve, learning_curve(lines, score="miou", title=folder.path.name))
+        write_atomically(folder.curve, learning_curve(lines, score=SCORE, title=folder.path.name))
         folder.write_result(result)
     distributed.stop()
     return result
 
 
-def make_trainer(experiment: Experiment, folder: RunFolder, device: torch.device, place: distributed.Place) -> Trainer:
-    """All that a training needs, built and checked; nothing is written yet."""
+def make_trainer(
+    experiment: Experiment, folder: RunFolder, device: torch.device, place: distributed.Place, *, pretrained: bool
+) -> Trainer:
+    """All that a training needs, built and checked; nothing is written yet. A resumed one has its own weights."""
     check_sizes(experiment)
     training = build.dataset(experiment.data, experiment.data.train, augment=True, seed=experiment.train.seed)
     validation = build.dataset(experiment.data, experiment.data.val, augment=False)
     check_batch_size(len(training), experiment.train.batch_size, place.world)
     settings = fit_settings(experiment, len(training), device, place)
-    task = build.segmentation_task(experiment)
+    task = build.segmentation_task(experiment, weights=pretrained)
     task.loss = build.loss(experiment, training)
     if experiment.train.compile:
         task.model.compile()
@@ -85,8 +88,9 @@ def make_trainer(experiment: Experiment, folder: RunFolder, device: torch.device
 def fit_settings(experiment: Experiment, pictures: int, device: torch.device, place: distributed.Place) -> FitSettings:
     config = experiment.train
     optimizer = config.optimizer
-    per_epoch = max(1, steps_per_epoch(pictures, config.batch_size, place.world) // config.accumulate)
-    steps = config.steps or per_epoch * (config.epochs or 1)
+    batches = steps_per_epoch(pictures, config.batch_size, place.world)
+    per_epoch = max(1, batches // config.accumulate)
+    steps = config.steps or max(1, batches * (config.epochs or 1) // config.accumulate)
     evaluate_every = min(config.evaluate_every or per_epoch, steps)
     head_factor = 10 if optimizer.name == "sgd" else 1
     return FitSettings(
@@ -101,7 +105,7 @@ def fit_settings(experiment: Experiment, pictures: int, device: torch.device, pl
         batch_size=config.batch_size * config.accumulate * place.world,
         evaluate_every=evaluate_every,
         checkpoint_every=min(config.checkpoint_every or evaluate_every, steps),
-        score="miou",
+        score=SCORE,
         log_every=config.log_every,
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
@@ -110,6 +114,7 @@ def fit_settings(experiment: Experiment, pictures: int, device: torch.device, pl
         freeze_norm=config.freeze_norm,
         bf16=uses_bf16(config.precision, device),
         seed=config.seed,
+        extent={"pictures": pictures, "processes": place.world, "steps": steps},
     )
 
 
@@ -122,7 +127,7 @@ def make_hooks(
     settings: FitSettings,
     place: distributed.Place,
 ) -> Hooks:
-    workers = worker_count(experiment)
+    workers = worker_count(experiment.data.workers)
     to_gpu = experiment.device != "cpu" and torch.cuda.is_available()
     validation_batches = evaluation_loader(
         validation, workers=workers, rank=place.rank, world=place.world, pin_memory=to_gpu
@@ -178,20 +183,8 @@ def write_picture(path: Path, pixels: Any) -> None:
     write_atomically(path, data.getvalue())
 
 
-def worker_count(experiment: Experiment) -> int:
-    if experiment.data.workers is not None:
-        return experiment.data.workers
-    return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
-
-
-def use_threads(experiment: Experiment) -> None:
-    if experiment.threads:
-        torch.set_num_threads(experiment.threads)
-
-
 def result_of(folder: RunFolder, last: Scores) -> Scores:
     """The best evaluation's scores, where its weights lie, and what the last one came to."""
-    evaluations = [line for line in folder.read_metrics() if line["part"] == "val"]
-    best = max(evaluations, key=lambda line: line["miou"], default=last)
+    best = max(folder.evaluations(), key=lambda line: line[SCORE], default=last)
     scores = {name: value for name, value in best.items() if name not in ("part", "seconds")}
-    return {**scores, "last_miou": last["miou"], "seconds": last["seconds"], "weights": str(folder.best)}
+    return {**scores, "last_miou": last[SCORE], "seconds": last["seconds"], "weights": str(folder.best)}

@@ -2,4 +2,5 @@
 
 from mbseg.cli import run_tool
 
-run_tool("benchmark")
+if __name__ == "__main__":
+    run_tool("benchmark")

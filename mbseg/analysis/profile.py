@@ -22,6 +22,8 @@ from mbseg.analysis.complexity import (
 from mbseg.analysis.memory import PeakMemory
 from mbseg.errors import ConfigError
 
+LARGEST_SIDE = 65536  # pixels
+
 
 @dataclass(frozen=True)
 class LayerCost:
@@ -140,5 +142,7 @@ def check_request(image_size: tuple[int, int], accounting: Accounting, scales: S
         raise ConfigError(f"no accounting named {accounting!r}; there are {list(get_args(Accounting))}")
     if not scales or min(scales) <= 0:
         raise ConfigError(f"scales are {list(scales)}; give one or more numbers above 0")
-    if min(image_size) < 1:
-        raise ConfigError(f"image size is {image_size}; height and width must be 1 or more")
+    if min(image_size) < 1 or max(image_size) > LARGEST_SIDE:
+        raise ConfigError(
+            f"image size is {list(image_size)}; height and width must be 1 or more, {LARGEST_SIDE} at most"
+        )

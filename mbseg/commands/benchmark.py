@@ -4,8 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from mbseg.commands.output import AsJson, print_json
 from mbseg.errors import ConfigError
+from mbseg.output import AsJson, print_json
 
 
 def benchmark(

@@ -1,7 +1,7 @@
 """`mbseg check-data`."""
 
-from mbseg.commands.output import AsJson, Overrides, print_json
 from mbseg.errors import DataError
+from mbseg.output import AsJson, Overrides, print_json
 
 
 def check_data(config: str, /, *overrides: Overrides, json: AsJson = False) -> None:
@@ -13,9 +13,9 @@ def check_data(config: str, /, *overrides: Overrides, json: AsJson = False) -> N
         A config or a weights file; its data.train and data.val are read.
     """
     from mbseg import build
-    from mbseg.commands.output import progress_bar
     from mbseg.data.check import check_dataset
     from mbseg.data.description import load_description
+    from mbseg.output import progress_bar
     from mbseg.targets import experiment_of
 
     data = experiment_of(config, overrides).data

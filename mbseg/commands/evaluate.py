@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mbseg.commands.output import AsJson, Overrides, print_json, scores_text
 from mbseg.commands.train import default_folder
+from mbseg.output import AsJson, Overrides, print_result, scores_text
 
 
 def evaluate(target: str, /, *overrides: Overrides, weights: Path | None = None, json: AsJson = False) -> None:
@@ -19,11 +19,11 @@ def evaluate(target: str, /, *overrides: Overrides, weights: Path | None = None,
     from mbseg.evaluation import evaluate as run
 
     result = run(target, overrides, weights=weights, run=default_folder(target))
-    if json:
-        print_json(result)
-        return
     height, width = result["image_size"]
-    print(scores_text(result))
-    print(f"protocol        {result['images']} pictures, {result['protocol']}")
     params, madds = result["params"] / 1e6, result["madds"] / 1e9
-    print(f"cost            {params:.3f} M params, {madds:.3f} B madds at {height} x {width}")
+    text = [
+        scores_text(result),
+        f"protocol        {result['images']} pictures, {result['protocol']}",
+        f"cost            {params:.3f} M params, {madds:.3f} B madds at {height} x {width}",
+    ]
+    print_result(result, "\n".join(text), as_json=json)

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from mbseg.commands.output import AsJson, print_json
+from mbseg.output import AsJson, print_json
 
 
 def prepare_dataset(
@@ -20,8 +20,8 @@ def prepare_dataset(
     archive
         The file to take it from, instead of a download.
     """
-    from mbseg.commands.output import progress_bar
     from mbseg.data.prepare import prepare, usual_root
+    from mbseg.output import progress_bar
 
     with progress_bar() as progress:
         prepared = prepare(name, root or usual_root(name), archive, progress)

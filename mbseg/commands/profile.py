@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from mbseg.commands.output import AsJson, Overrides, print_json
+from mbseg.output import AsJson, Overrides, print_json
 
 if TYPE_CHECKING:
     from mbseg.analysis.latency import Latency

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mbseg.commands.output import Overrides
+from mbseg.output import Overrides
 
 
 def quickstart(*overrides: Overrides, output: Path = Path("runs/quickstart")) -> None:

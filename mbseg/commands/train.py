@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mbseg.commands.output import AsJson, Overrides, print_json, scores_text
 from mbseg.config.load import load_experiment
+from mbseg.output import AsJson, Overrides, print_result, scores_text
 
 
 def train(
@@ -25,11 +25,12 @@ def train(
     from mbseg.training import train as run
 
     result = run(experiment, RunFolder(output or default_folder(config)), resume=resume)
-    if json:
-        print_json(result)
-    else:
-        print(f"{scores_text(result)}\nbest weights    {result['weights']}")
+    print_result(result, f"{scores_text(result)}\nbest weights    {result['weights']}", as_json=json)
 
 
 def default_folder(config: str) -> Path:
-    return Path("runs") / Path(config).stem
+    """runs/NAME: of a shipped config with its folder, runs/voc/NAME; of any other file its stem."""
+    path = Path(config).with_suffix("")
+    if "configs" in path.parts:
+        return Path("runs", *path.parts[path.parts.index("configs") + 1 :])
+    return Path("runs", path.name if Path(config).is_file() else path)

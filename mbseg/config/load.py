@@ -77,7 +77,7 @@ def read_yaml(path: Path) -> Tree:
         raise ConfigError(f"no config file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets bad dates and deep nesting through
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds {type(tree).__name__}, not keys and values")
@@ -86,7 +86,7 @@ def read_yaml(path: Path) -> Tree:
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> Tree:
     """`over` laid over `under`, section by section; lists and values are replaced whole."""
-    merged = {key: value for key, value in under.items() if ALTERNATIVES.get(key) not in over}
+    merged = {key: value for key, value in under.items() if over.get(ALTERNATIVES.get(key, "")) is None}
     for key, value in over.items():
         below = merged.get(key)
         merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
@@ -100,7 +100,7 @@ def parse_override(override: str) -> Tree:
         raise ConfigError(f"{override!r} is not an override; write key.path=value, such as train.batch_size=8")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"{override!r}: the value is not YAML; quote it") from None
     for part in reversed(key.split(".")):
         value = {part: value}

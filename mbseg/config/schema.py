@@ -3,18 +3,19 @@
 Sections are frozen: an override makes a new Experiment through the same validation (`config.load`).
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-IGNORE_INDEX = 255  # pixels neither in the loss nor in mIoU, in every data set
-
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
-Size = tuple[Positive, Positive]  # (height, width)
+Side = Annotated[int, Field(gt=0, le=16384)]  # pixels
+Size = tuple[Side, Side]  # (height, width)
+Scale = Annotated[float, Field(ge=0.01, le=100)]
 
 
 class Section(BaseModel):
@@ -34,7 +35,7 @@ class HeadConfig(Section):
     kind: Literal["deeplabv3"] = "deeplabv3"
     aspp: Literal["dense", "separable", "none"] | None = None  # null: "none"
     at: str | None = None  # the tap the head reads; null: c5
-    channels: Positive | None = None  # null: 256
+    channels: Annotated[int, Field(gt=0, le=8192)] | None = None  # null: 256
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
@@ -48,7 +49,7 @@ class ModelConfig(Section):
 
 
 class AugmentConfig(Section):
-    scale: tuple[Rate, Rate] = (0.5, 2.0)
+    scale: tuple[Scale, Scale] = (0.5, 2.0)
     flip: Fraction = 0.5
     rotate: NonNegative = 0.0  # degrees, either way
     brightness: NonNegative = 0.2
@@ -70,10 +71,19 @@ class DataConfig(Section):
     val: str = "val"
     crop_size: Size = (513, 513)
     augment: AugmentConfig = AugmentConfig()
-    classes: tuple[str, ...] | None = None  # null: those of datasets/<kind>.yaml
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=255)] | None = (
+        None  # null: those of datasets/<kind>.yaml
+    )
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB, of values in [0, 1]
     std: tuple[Rate, Rate, Rate] = (0.229, 0.224, 0.225)
-    workers: Annotated[int, Field(ge=0)] | None = None  # loader processes; null: one for each core, at most 8
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None  # loader processes; null: one for each core, at most 8
+
+    @model_validator(mode="after")
+    def classes_are_told_apart(self) -> "DataConfig":
+        twice = [name for name, count in Counter(self.classes or ()).items() if count > 1]
+        if twice:
+            raise ValueError(f"classes names {twice[0]!r} twice")
+        return self
 
 
 class OptimizerConfig(Section):
@@ -122,7 +132,7 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes it natively
     channels_last: bool = True
     compile: bool = False
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     log_every: Positive = 20  # steps
     evaluate_every: Positive | None = None  # steps; null: every epoch
     checkpoint_every: Positive | None = None  # steps; null: every evaluation
@@ -136,9 +146,9 @@ class TrainConfig(Section):
 
 
 class EvaluateConfig(Section):
-    scales: Annotated[tuple[Rate, ...], Field(min_length=1)] = (1.0,)
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (1.0,)
     flip: bool = False
-    resize_longer_side: Positive | None = None  # null: every picture at its own size
+    resize_longer_side: Side | None = None  # null: every picture at its own size
     pad_to: Size | None = None
     pad_value: Annotated[float, Field(ge=0, le=255)] = 127.5
     ema: bool = True  # of a checkpoint that has both, the averaged weights
@@ -149,7 +159,7 @@ class Experiment(Section):
 
     task: Literal["segmentation"] = "segmentation"
     device: str = "auto"  # cuda, mps, cpu
-    threads: Positive | None = None  # CPU threads; null: torch's own choice
+    threads: Annotated[int, Field(gt=0, le=1024)] | None = None  # CPU threads; null: torch's own choice
     model: ModelConfig = ModelConfig()
     data: DataConfig
     train: TrainConfig = TrainConfig(steps=30000)

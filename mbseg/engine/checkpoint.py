@@ -19,6 +19,7 @@ class Checkpoint:
     """Everything that the next step depends on. Random numbers are not in it: they follow from seed and step."""
 
     step: int  # steps done
+    extent: dict[str, int]  # pictures, processes and steps of the whole training
     model: State
     optimizer: State
     average: State | None  # of MovingAverage: {"updates": int, "state": State}

@@ -1,8 +1,13 @@
 """Which device computes, and in which precision it is fastest."""
 
+import os
+import sys
+
 import torch
 
 from mbseg.errors import ConfigError
+
+MAX_WORKERS = 8
 
 
 def pick_device(name: str) -> torch.device:
@@ -37,3 +42,17 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def worker_count(asked: int | None) -> int:
+    """Loader processes: as many as asked, else one for each core that this process may use, at most MAX_WORKERS."""
+    if asked is not None:
+        return asked
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(MAX_WORKERS, cores)
+
+
+def use_threads(threads: int | None) -> None:
+    """torch's threads on the CPU; None leaves them as they are."""
+    if threads:
+        torch.set_num_threads(threads)

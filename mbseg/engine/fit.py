@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mbseg.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mbseg.engine.distributed import Place
+from mbseg.engine.distributed import Place, take_from_main
 from mbseg.engine.ema import MovingAverage
 from mbseg.engine.evaluate import evaluate, to_device
 from mbseg.engine.log import TrainingLog
@@ -44,6 +44,7 @@ class FitSettings:
     freeze_norm: bool = False
     bf16: bool = False
     seed: int = 0
+    extent: dict[str, int] = field(default_factory=dict)  # pictures, processes, steps: a resumed training has the same
 
 
 @dataclass
@@ -89,8 +90,16 @@ class Trainer:
     def resume(self) -> None:
         """Goes back to the last checkpoint. Raises RunError where there is none that can be read."""
         saved = load_checkpoint(self.folder.last)
-        self.task.model.load_state_dict(saved.model)
-        self.optimizer.load_state_dict(saved.optimizer)
+        if saved.extent != self.settings.extent:
+            raise RunError(
+                f"{self.folder.last} is of a training over {saved.extent}, this one is over {self.settings.extent}; "
+                "resume with the same data and number of processes"
+            )
+        try:
+            self.task.model.load_state_dict(saved.model)
+            self.optimizer.load_state_dict(saved.optimizer)
+        except (RuntimeError, ValueError, KeyError):
+            raise RunError(f"{self.folder.last} is of another model; remove it to start again") from None
         if self.average and saved.average:
             self.average.updates = saved.average["updates"]
             self.average.state = {name: value.to(self.device) for name, value in saved.average["state"].items()}
@@ -119,7 +128,7 @@ class Trainer:
                 if self._is_due(self.settings.checkpoint_every):
                     self._save()
                 log.bar.update()
-            return scores or self._evaluate(log)
+            return scores or self.folder.last_evaluation() or self._evaluate(log)
 
     def _distributed(self) -> nn.Module:
         if self.place.world == 1:
@@ -158,12 +167,14 @@ class Trainer:
         if not torch.isfinite(norm):
             last = self.folder.last
             kept = f"{last} keeps the last good state" if last.exists() else "nothing was saved yet"
-            advice = "lower the learning rate or set train.clip_norm"
+            advice = "start another run with a lower learning rate or with train.clip_norm"
             raise RunError(f"loss or gradient is not finite at step {step + 1}; {kept}; {advice}")
 
     def _evaluate(self, log: TrainingLog) -> Scores:
         """Scores the averaged weights where there are any, and keeps them if they are the best so far."""
+        take_from_main(self.task.model.state_dict().values())
         if self.average and self.settings.evaluate_average:
+            take_from_main(self.average.state.values())
             with self.average.applied_to(self.task.model):
                 return self._score(log)
         return self._score(log)
@@ -190,6 +201,7 @@ class Trainer:
             self.folder.last,
             Checkpoint(
                 step=self.progress.step,
+                extent=self.settings.extent,
                 model=self.task.model.state_dict(),
                 optimizer=self.optimizer.state_dict(),
                 average=average,

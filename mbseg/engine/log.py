@@ -23,7 +23,8 @@ class TrainingLog:
         self.speaks = speaks
         self.writer = tensorboard_writer(folder, purge_step=done) if speaks else None
         self.bar = tqdm(total=steps, initial=done, unit="step", disable=None if speaks else True, dynamic_ncols=True)
-        self.started, self.first, self.spoken = time.monotonic(), done, time.monotonic()
+        self.first = self.lap_step = done
+        self.started = self.lap_started = self.spoken = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -36,8 +37,9 @@ class TrainingLog:
             self.writer.close()
 
     def training(self, step: int, losses: dict[str, float], learning_rate: float) -> None:
-        """One line of numbers for the steps since the last call."""
-        speed = (step - self.first) * self.batch_size / (time.monotonic() - self.started)
+        """One line of numbers for the steps since the last call; the speed is of training alone."""
+        speed = (step - self.lap_step) * self.batch_size / (time.monotonic() - self.lap_started)
+        self._start_lap(step)
         loss = sum(losses.values())
         self._write(
             step, {**losses, "loss": loss, "learning_rate": learning_rate, "pictures_per_second": speed}, "train"
@@ -49,6 +51,10 @@ class TrainingLog:
     def evaluation(self, step: int, scores: dict[str, Any], headline: str) -> None:
         self._write(step, scores, "val")
         self.say(f"step {step}/{self.steps}  {headline}")
+        self._start_lap(step)
+
+    def _start_lap(self, step: int) -> None:
+        self.lap_step, self.lap_started = step, time.monotonic()
 
     def say(self, text: str) -> None:
         self.spoken = time.monotonic()

@@ -51,7 +51,7 @@ class RunFolder:
         return self.path / "result.json"
 
     def is_started(self) -> bool:
-        return self.config.exists() or self.last.exists()
+        return self.last.exists() or self.metrics.exists()
 
     def read_result(self) -> Line | None:
         return json.loads(self.result.read_text()) if self.result.exists() else None
@@ -60,7 +60,9 @@ class RunFolder:
         write_atomically(self.result, (json.dumps(result, indent=2) + "\n").encode())
 
     def refuse_if_taken(self, *, resume: bool) -> None:
-        """Raises RunError where a run lies here already and `resume` was not said."""
+        """Raises RunError where a run lies here already and `resume` was not said, or no folder can be."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file; name another --output")
         if self.is_started() and not resume:
             state = "a finished run" if self.result.exists() else "a run"
             raise RunError(
@@ -74,6 +76,7 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"{self.path} cannot be made: {error.strerror}; name another --output") from None
         sweep_temporaries(self.path)
+        sweep_temporaries(self.samples)
 
     def append_metrics(self, line: Line) -> None:
         with self.metrics.open("a") as file:
@@ -88,6 +91,12 @@ class RunFolder:
                 yield json.loads(text)
             except json.JSONDecodeError:
                 return
+
+    def evaluations(self) -> list[Line]:
+        return [line for line in self.read_metrics() if line["part"] == "val"]
+
+    def last_evaluation(self) -> Line | None:
+        return next(reversed(self.evaluations()), None)
 
     def forget_metrics_behind(self, step: int) -> None:
         """Drops the lines of steps that a resumed training will do again."""

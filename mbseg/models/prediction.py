@@ -43,12 +43,13 @@ class Predictor:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
         framed, content = self._frame(images)
-        size = (framed.shape[-2], framed.shape[-1])
+        picture = (images.shape[-2], images.shape[-1])
+        size = self._restored_size((framed.shape[-2], framed.shape[-1]), content, picture)
         if list(self.protocol.scales) == [1.0] and not self.protocol.flip:
             masks = class_map(self._logits(framed), size, align_corners=self.model.align_corners)
         else:
-            masks = self._mean_probabilities(framed).argmax(1).to(torch.uint8)
-        return restore(masks[:, : content[0], : content[1]], (images.shape[-2], images.shape[-1]))
+            masks = self._mean_probabilities(framed, size).argmax(1).to(torch.uint8)
+        return masks[:, : picture[0], : picture[1]]
 
     def input_size(self, picture: Size) -> Size:
         """(height, width) that the network sees of a picture at scale 1."""
@@ -70,6 +71,15 @@ class Predictor:
             return max(height, content[0]), max(width, content[1])
         return on_grid(content, self.grid) if self.model.align_corners else content
 
+    def _restored_size(self, framed: Size, content: Size, picture: Size) -> Size:
+        """The size at which the framed picture's content is as large as the picture: what logits are upsampled to."""
+        between = 1 if self.model.align_corners else 0  # aligned corners: distances are counted between pixel centres
+        height, width = (
+            round((whole - between) * (own - between) / max(1, part - between)) + between
+            for whole, part, own in zip(framed, content, picture, strict=True)
+        )
+        return max(height, picture[0]), max(width, picture[1])
+
     def _pad(self, pixels: Tensor, size: Size) -> Tensor:
         below, right = size[0] - pixels.shape[-2], size[1] - pixels.shape[-1]
         if self.protocol.pad_to:
@@ -80,19 +90,19 @@ class Predictor:
         logits: Tensor = self.model(images.contiguous(memory_format=torch.channels_last))
         return logits
 
-    def _mean_probabilities(self, images: Tensor) -> Tensor:
-        """Mean over all passes at the size of `images`; one pass is held at a time."""
+    def _mean_probabilities(self, images: Tensor, size: Size) -> Tensor:
+        """Mean over all passes at `size`; one pass is held at a time."""
         passes = [(scale, flip) for scale in self.protocol.scales for flip in flips(self.protocol.flip)]
-        total = self._probabilities(images, *passes[0])
+        total = self._probabilities(images, size, *passes[0])
         for scale, flip in passes[1:]:
-            total += self._probabilities(images, scale, flip)
+            total += self._probabilities(images, size, scale, flip)
         return total / len(passes)
 
-    def _probabilities(self, images: Tensor, scale: float, flip: bool) -> Tensor:
+    def _probabilities(self, images: Tensor, size: Size, scale: float, flip: bool) -> Tensor:
         height, width = images.shape[-2:]
         scaled = images if scale == 1 else resize(images, (int((height - 1) * scale + 1), int((width - 1) * scale + 1)))
         logits = self._logits(scaled.flip(-1)).flip(-1) if flip else self._logits(scaled)
-        return self._upsample(logits, (height, width)).softmax(1)
+        return self._upsample(logits, size).softmax(1)
 
     def _upsample(self, logits: Tensor, size: Size) -> Tensor:
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.model.align_corners)
@@ -117,10 +127,3 @@ def on_grid(size: Size, stride: int) -> Size:
 
 def resize(pixels: Tensor, size: Size) -> Tensor:
     return F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
-
-
-def restore(masks: Tensor, size: Size) -> Tensor:
-    """Class maps [N, h, w] at the picture's own size, by nearest neighbour."""
-    if tuple(masks.shape[-2:]) == size:
-        return masks
-    return F.interpolate(masks[:, None], size=size, mode="nearest-exact")[:, 0]

@@ -7,13 +7,17 @@ from numpy.typing import NDArray
 
 UInt8Array = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # RGB
+GAP = 12  # pixels
 
 
 def overlay(image: UInt8Array, mask: UInt8Array, palette: Sequence[Colour], *, opacity: float = 0.6) -> UInt8Array:
-    """Picture [H, W, 3] RGB with the colours of its class map [H, W] over it; ignored pixels (255) stay bare."""
+    """Picture [H, W, 3] RGB with the colours of its class map [H, W] over it.
+
+    Ignored pixels (255) stay bare, and so do classes whose colour is black, as the background's is in most palettes.
+    """
     colours = colour_table(palette)[mask]
     blended = image * (1 - opacity) + colours * opacity
-    bare = (mask >= len(palette))[..., None]
+    bare = ~colours.any(-1, keepdims=True)
     return np.where(bare, image, blended.round()).astype(np.uint8)
 
 
@@ -22,6 +26,17 @@ def colour_table(palette: Sequence[Colour]) -> UInt8Array:
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = palette
     return table
+
+
+def grid(pictures: Sequence[UInt8Array], *, columns: int) -> UInt8Array:
+    """Pictures of one size in rows from the left, a white gap between them; white where a row is not full."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
+    for index, picture in enumerate(pictures):
+        top, left = (index // columns) * (height + GAP), (index % columns) * (width + GAP)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
 
 
 def side_by_side(*pictures: UInt8Array) -> UInt8Array:

@@ -105,6 +105,7 @@ def test_every_shipped_config_opens_with_its_command_and_what_to_expect(config_p
     name = config_path.relative_to(shipped_folder("configs")).with_suffix("").as_posix()
     assert head[0].startswith(("# mbseg train " + name, "# mbseg evaluate " + name))
     assert any("expected:" in line or "not run here" in line for line in head)
+    assert "to be measured" not in "".join(head)
     assert read_yaml(config_path)
 
 

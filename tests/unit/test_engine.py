@@ -110,7 +110,7 @@ def test_dropout_depends_on_seed_and_step_alone() -> None:
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
-    saved = Checkpoint(3, {"w": torch.ones(2)}, {"state": {}, "param_groups": []}, None, 0.5, 1.5)
+    saved = Checkpoint(3, {}, {"w": torch.ones(2)}, {"state": {}, "param_groups": []}, None, 0.5, 1.5)
     save_checkpoint(tmp_path / "last.pt", saved)
     assert load_checkpoint(tmp_path / "last.pt").step == 3
     assert torch.equal(load_checkpoint(tmp_path / "last.pt").model["w"], saved.model["w"])
@@ -131,7 +131,7 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
 def test_metrics_behind_the_checkpoint_and_a_torn_line_are_forgotten(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for step in (1, 2, 3):
-        folder.append_metrics({"step": step})
+        folder.append_metrics({"step": step, "part": "train"})
     with folder.metrics.open("a") as file:
         file.write('{"step": 4, "lo')
     folder.forget_metrics_behind(2)

@@ -61,7 +61,7 @@ def test_padding_and_resizing_are_undone(protocol: Protocol) -> None:
     assert (mask[0, :, 36:] == 1).all()
 
 
-def test_one_scale_without_mirror_image_is_the_plain_prediction_to_the_bit() -> None:
+def test_the_mean_of_equal_passes_is_the_plain_prediction() -> None:
     images = torch.randint(0, 256, (2, 3, 41, 57), dtype=torch.uint8)
     plain = predictor(Protocol())(images)
     averaged = predictor(Protocol(scales=(1.0, 1.0)))(images)

@@ -1,6 +1,7 @@
 """What scripts outside the project rely on."""
 
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     ("function", "parameters"),
     [
         ("create_backbone", ["name", "width_mult", "output_stride", "taps", "reduced_tail", "weights"]),
+        (
+            "create_segmenter",
+            [
+                *("backbone", "head", "aspp", "head_at", "low_at", "output_stride", "width_mult", "reduced_tail"),
+                *("head_channels", "num_classes", "weights", "dropout", "align_corners"),
+            ],
+        ),
+        ("load", ["path", "device"]),
         ("profile", ["model", "image_size", "accounting", "scales", "flip"]),
         ("class_map", ["logits", "size", "align_corners"]),
     ],
@@ -45,6 +54,13 @@ def test_importing_mbseg_and_asking_for_help_imports_no_torch() -> None:
 def test_every_command_has_a_script_of_the_same_name(name: str) -> None:
     script = ROOT / "tools" / f"{name.replace('-', '_')}.py"
     assert f'run_tool("{name}")' in script.read_text()
+
+
+def test_the_script_profile_does_not_hide_the_standard_librarys_profile() -> None:
+    """torch imports `profile`; a script's folder comes first on the path."""
+    command = [sys.executable, str(ROOT / "tools" / "profile.py"), "quickstart", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert json.loads(done.stdout)["params"] == 441_959
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,6 +1,7 @@
 """Results on stdout: for a reader, or as one JSON object."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,16 @@ from cyclopts import Parameter
 
 AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object and nothing else on stdout.")]
 Overrides = Annotated[str, Parameter(help="Keys of the config laid over it, such as train.batch_size=8.")]
+
+
+def print_result(result: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Of several processes, the first one speaks."""
+    if os.environ.get("RANK", "0") != "0":
+        return
+    if as_json:
+        print_json(result)
+    else:
+        print(text)
 
 
 def print_json(result: dict[str, Any]) -> None:
@@ -32,6 +43,9 @@ def progress_bar() -> Iterator[Callable[[str, int, int | None], None]]:
     from tqdm import tqdm
 
     with tqdm(disable=None, file=sys.stderr, unit_scale=True) as bar:
+        if bar.disable:  # no terminal
+            yield lambda _what, _done, _total: None
+            return
 
         def report(what: str, done: int, total: int | None) -> None:
             if bar.desc != f"{what}: " or bar.total != total:
