@@ -1,6 +1,21 @@
 """Convolution, batch norm and activation as one module."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+
+class Conv2d(nn.Conv2d):
+    """nn.Conv2d, but a dilated depthwise convolution stays in fp32 under autocast on the CPU.
+
+    Its weight gradients in bf16 and channels_last are wrong there on maps of 33 x 33 and larger (torch 2.14, oneDNN;
+    docs/decisions/0005-dilated-depthwise-in-fp32.md).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.groups > 1 and max(self.dilation) > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
 
 
 class ConvNormAct(nn.Sequential):
@@ -22,7 +37,7 @@ class ConvNormAct(nn.Sequential):
     ) -> None:
         super().__init__()
         padding = dilation * (kernel_size - 1) // 2
-        self.conv = nn.Conv2d(
+        self.conv = Conv2d(
             in_channels,
             out_channels,
             kernel_size,
