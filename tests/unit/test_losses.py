@@ -25,6 +25,15 @@ def test_cross_entropy_is_torchs_mean_over_the_valid_pixels(align_corners: bool)
     torch.testing.assert_close(loss(LOGITS, masks)["cross_entropy"], expected)
 
 
+def test_gradients_taken_picture_by_picture_are_those_of_the_whole_batch() -> None:
+    loss = SegmentationLoss(LossWeights(label_smoothing=0.1, classes=(1.0, 2.0, 3.0, 4.0, 5.0)), align_corners=True)
+    masks = with_void(0.3)
+    logits, reference = LOGITS.clone().requires_grad_(), LOGITS.clone().requires_grad_()
+    (3 * loss(logits, masks)["cross_entropy"]).backward()
+    (3 * loss._cross_entropy(reference, masks.long()) / (masks != 255).sum()).backward()
+    torch.testing.assert_close(logits.grad, reference.grad)
+
+
 def test_a_mask_of_nothing_but_255_costs_nothing_and_leaves_finite_gradients() -> None:
     logits = LOGITS.clone().requires_grad_()
     loss = SegmentationLoss(LossWeights(dice=1, lovasz=1, focal=1), align_corners=True)
