@@ -39,7 +39,7 @@ def evaluate(target: str, overrides: Sequence[str], *, weights: Path | None, run
     with tqdm(total=len(batches), unit="picture", disable=None if place.is_main else True, file=sys.stderr) as bar:
         scores = score(task.to(device), batches, device, on_batch=lambda: bar.update())
     distributed.stop()
-    return {**scores, "protocol": str(task.predictor.protocol), "weights": origin, **cost(task, experiment, split)}
+    return {**scores, "protocol": task.predictor.describe(), "weights": origin, **cost(task, experiment, split)}
 
 
 def cost(task: SegmentationTask, experiment: Experiment, split: PairDataset) -> dict[str, Any]:

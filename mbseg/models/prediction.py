@@ -51,6 +51,12 @@ class Predictor:
             masks = self._mean_probabilities(framed, size).argmax(1).to(torch.uint8)
         return masks[:, : picture[0], : picture[1]]
 
+    def describe(self) -> str:
+        """The protocol in words, for beside a score."""
+        on_a_grid = self.model.align_corners and not self.protocol.pad_to
+        padding = f"padded by its border pixels to {self.grid} k + 1, " if on_a_grid else ""
+        return f"{padding}{self.protocol}"
+
     def input_size(self, picture: Size) -> Size:
         """(height, width) that the network sees of a picture at scale 1."""
         content = fit_longer_side(picture, self.protocol.resize_longer_side)

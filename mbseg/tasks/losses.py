@@ -95,7 +95,8 @@ class PictureByPicture(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        gradients, total = [], logits.new_zeros(())
+        gradients: list[Tensor] = []
+        total = logits.new_zeros(())
         for one, its_target in zip(torch.split(logits, 1), torch.split(target, 1), strict=True):
             with torch.enable_grad():
                 leaf = one.detach().requires_grad_()

@@ -104,5 +104,6 @@ def test_the_longer_side_is_fitted_and_the_ratio_kept() -> None:
 
 
 def test_the_protocol_says_what_is_done() -> None:
+    assert predictor(Protocol()).describe().startswith("padded by its border pixels to 8 k + 1, own size")
     text = str(Protocol(scales=(0.5, 1.0), flip=True, pad_to=(513, 513)))
     assert "padded to 513 x 513 with 127.5, scales 0.5, 1, with mirror image" in text
