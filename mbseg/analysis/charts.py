@@ -6,15 +6,17 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+NAMES = {"miou": "mIoU"}
 VAL_COLOUR, LOSS_COLOUR = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion: told apart by everybody
 
 
 def learning_curve(lines: Sequence[Mapping[str, Any]], *, score: str, title: str) -> bytes:
     """A PNG of a run's `metrics.jsonl`: validation score and training loss over the steps."""
+    name = NAMES.get(score, score)
     figure = Figure(figsize=(8, 4.2), dpi=110, layout="constrained")
-    axes = figure.add_subplot(title=title, xlabel="step", ylabel=f"validation {score}", ylim=(0, 1))
+    axes = figure.add_subplot(title=title, xlabel="step", ylabel=f"validation {name}", ylim=(0, 1))
     steps, scores = series(lines, "val", score)
-    axes.plot(steps, scores, color=VAL_COLOUR, marker=".", label=f"validation {score}")
+    axes.plot(steps, scores, color=VAL_COLOUR, marker=".", label=f"validation {name}")
     if scores:
         best = max(range(len(scores)), key=scores.__getitem__)
         axes.annotate(f"{scores[best]:.4f}", (steps[best], scores[best]), ha="right", va="bottom", color=VAL_COLOUR)
