@@ -50,6 +50,8 @@ def create_backbone(
     `reduced_tail` is None or "segmentation" (arXiv:1905.02244, section 6.4). `weights` is "imagenet" (downloaded once)
     or a file. Raises ConfigError for what the backbone cannot do, WeightsError for weights that do not fit.
     """
+    if not 0.1 <= width_mult <= 4:
+        raise ConfigError(f"width_mult is {width_mult}; 0.1 to 4 are possible")
     if reduced_tail not in (None, "segmentation"):
         raise ConfigError(f"reduced_tail is {reduced_tail!r}; {name} has None and 'segmentation'")
     backbone = build_backbone(
@@ -93,7 +95,9 @@ def create_segmenter(
         raise ConfigError(f"head {head} reads one feature map; leave low_at away, or set head_at={low_at!r}")
     if not 1 <= num_classes <= 255:
         raise ConfigError(f"num_classes is {num_classes}; 1 to 255 are possible, as 255 in a mask means ignored")
-    at = head_at or entry(backbone).head_at
+    if head_channels is not None and head_channels < 1:
+        raise ConfigError(f"head_channels is {head_channels}; 1 or more are possible")
+    at = entry(backbone).head_at if head_at is None else head_at
     body = create_backbone(
         backbone,
         width_mult=width_mult,
@@ -107,7 +111,7 @@ def create_segmenter(
         at=at,
         num_classes=num_classes,
         aspp=known_aspp(aspp),
-        channels=head_channels or 256,
+        channels=256 if head_channels is None else head_channels,
         dropout=dropout,
     )
     return SegmentationModel(body, deeplab, align_corners=align_corners)

@@ -33,8 +33,10 @@ def check_sizes(experiment: Experiment) -> None:
 
 def check_resumed_config(experiment: Experiment, folder: RunFolder) -> None:
     """Raises ConfigError where a run would be resumed with another config than it was started with."""
-    if not (folder.is_started() and folder.config.exists()):
+    if not folder.is_started():
         return
+    if not folder.config.exists():
+        raise ConfigError(f"{folder.path} has lost its config.yaml, so it cannot be resumed; name another --output")
     started = make_experiment(read_yaml(folder.config), source=str(folder.config))
     then, now = dict(flat(to_tree(started))), dict(flat(to_tree(experiment)))
     changed = [key for key in now if now[key] != then.get(key) and not key.startswith(FREE_TO_CHANGE)]

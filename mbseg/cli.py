@@ -31,6 +31,7 @@ def make_app() -> App:
         help="Dense prediction with MobileNets: choose a network, see what every multiply-add buys, train it, use it.",
         default_parameter=Parameter(negative=()),
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     for name, summary in COMMANDS.items():
         function = name.replace("-", "_")

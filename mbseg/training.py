@@ -23,6 +23,7 @@ from mbseg.engine.fit import FitSettings, Hooks, Scores, Trainer
 from mbseg.engine.optim import OptimizerSettings
 from mbseg.engine.run_folder import RunFolder
 from mbseg.engine.schedule import Schedule
+from mbseg.errors import RunError
 from mbseg.files import write_atomically
 from mbseg.tasks.segmentation import SegmentationTask
 from mbseg.video.overlay import overlay, side_by_side
@@ -40,6 +41,10 @@ def train(experiment: Experiment, folder: RunFolder, *, resume: bool) -> Scores:
     folder.refuse_if_taken(resume=resume)
     check_resumed_config(experiment, folder)
     if result := folder.read_result():
+        if not folder.best.exists():
+            raise RunError(
+                f"{folder.path} is finished, but {folder.best.name} is gone; remove the folder to train again"
+            )
         return result
     device = distributed.local_device(pick_device(experiment.device))
     use_threads(experiment.threads)
@@ -174,7 +179,7 @@ def draw_samples(task: SegmentationTask, batches: list[Batch], palette: Any, fol
         predicted = task.predict(batch._replace(images=batch.images.to(device)))[0].cpu().numpy()
         image, truth = batch.images[0].permute(1, 2, 0).numpy(), batch.masks[0].numpy()
         drawn = side_by_side(image, overlay(image, truth, palette), overlay(image, predicted, palette))
-        write_picture(folder / f"{step:06d}_{Path(batch.names[0]).name}.jpg", drawn)
+        write_picture(folder / f"{step:06d}_{batch.names[0].replace('/', '_')[-100:]}.jpg", drawn)
 
 
 def write_picture(path: Path, pixels: Any) -> None:

@@ -30,7 +30,8 @@ def train(
 
 def default_folder(config: str) -> Path:
     """runs/NAME: of a shipped config with its folder, runs/voc/NAME; of any other file its stem."""
-    path = Path(config).with_suffix("")
+    path = Path(config)
+    path = path.with_suffix("") if path.name else path
     if "configs" in path.parts:
         return Path("runs", *path.parts[path.parts.index("configs") + 1 :])
     return Path("runs", path.name if Path(config).is_file() else path)

@@ -1,5 +1,6 @@
 """From a YAML file, at most one `base:` and `key=value` overrides to one frozen Experiment, or one ConfigError."""
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -63,7 +64,7 @@ def read_with_base(path: Path) -> Tree:
     if base is None:
         return tree
     if not isinstance(base, str):
-        raise ConfigError(f"{path}: base is {base!r}; it takes one file name, relative to this file")
+        raise ConfigError(f"{path}: base is {reprlib.repr(base)}; it takes one file name, relative to this file")
     base_tree = read_yaml(path.parent / base)
     if "base" in base_tree:
         raise ConfigError(f"{path}: its base {base} has a base itself; one level is allowed")
@@ -122,7 +123,7 @@ def describe(detail: ErrorDetails) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] in ("missing", "value_error"):
         return f"{key}: {message}" if key else message
-    return f"{key}: {message}, not {detail['input']!r}"
+    return f"{key}: {message}, not {reprlib.repr(detail['input'])}"
 
 
 def suggestion(names: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1e30)]  # what fp32 can hold
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Side = Annotated[int, Field(gt=0, le=16384)]  # pixels
@@ -74,7 +74,7 @@ class DataConfig(Section):
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=255)] | None = (
         None  # null: those of datasets/<kind>.yaml
     )
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # RGB, of values in [0, 1]
+    mean: tuple[Fraction, Fraction, Fraction] = (0.485, 0.456, 0.406)  # RGB, of values in [0, 1]
     std: tuple[Rate, Rate, Rate] = (0.229, 0.224, 0.225)
     workers: Annotated[int, Field(ge=0, le=256)] | None = None  # loader processes; null: one for each core, at most 8
 

@@ -111,6 +111,8 @@ def _words(file: Path, number: int, line: str) -> list[str]:
         words = shlex.split(line, comments=True)
     except ValueError as error:
         raise DataError(f"{file}, line {number}: {error}") from error
+    if words and not all(Path(word).name for word in words):
+        raise DataError(f"{file}, line {number}: {words} are not two files")
     if words and len(words) != 2:
         raise DataError(
             f"{file}, line {number}: expected `image mask`, got {len(words)} words (quote a path with blanks)"

@@ -38,6 +38,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Raises RunError for a missing or damaged file."""
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():  # torch itself does not look at the checksums
+                raise ValueError
         fields = torch.load(path, map_location="cpu", weights_only=True)
         return Checkpoint(**fields)
     except FileNotFoundError:

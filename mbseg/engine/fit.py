@@ -100,10 +100,13 @@ class Trainer:
             self.optimizer.load_state_dict(saved.optimizer)
         except (RuntimeError, ValueError, KeyError):
             raise RunError(f"{self.folder.last} is of another model; remove it to start again") from None
+        if (self.average is None) != (saved.average is None):
+            raise RunError(f"{self.folder.last} does not fit train.ema_decay; remove it to start again")
         if self.average and saved.average:
             self.average.updates = saved.average["updates"]
             self.average.state = {name: value.to(self.device) for name, value in saved.average["state"].items()}
-        self.progress = Progress(saved.step, saved.best, saved.seconds)
+        best = saved.best if self.folder.best.exists() else None
+        self.progress = Progress(saved.step, best, saved.seconds)
         if self.place.is_main:
             self.folder.forget_metrics_behind(saved.step)
 

@@ -51,10 +51,17 @@ class RunFolder:
         return self.path / "result.json"
 
     def is_started(self) -> bool:
-        return self.last.exists() or self.metrics.exists()
+        return self.last.exists() or self.metrics.exists() or self.result.exists()
 
     def read_result(self) -> Line | None:
-        return json.loads(self.result.read_text()) if self.result.exists() else None
+        """Raises RunError for a damaged one."""
+        if not self.result.exists():
+            return None
+        try:
+            result: Line = json.loads(self.result.read_text())
+            return {**result, "miou": result["miou"]}
+        except (ValueError, KeyError, TypeError):
+            raise RunError(f"{self.result} is damaged; remove it to have it written again") from None
 
     def write_result(self, result: Line) -> None:
         write_atomically(self.result, (json.dumps(result, indent=2) + "\n").encode())
@@ -86,11 +93,14 @@ class RunFolder:
         """The whole lines; a kill may have torn the last one."""
         if not self.metrics.exists():
             return
-        for text in self.metrics.read_text().splitlines():
+        for text in self.metrics.read_text(errors="replace").splitlines():
             try:
-                yield json.loads(text)
+                line = json.loads(text)
             except json.JSONDecodeError:
                 return
+            if not isinstance(line, dict) or not {"step", "part"} <= line.keys():
+                return
+            yield line
 
     def evaluations(self) -> list[Line]:
         return [line for line in self.read_metrics() if line["part"] == "val"]

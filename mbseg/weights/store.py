@@ -59,7 +59,10 @@ def verified_card(path: Path, tensors: Mapping[str, Tensor], metadata: str) -> M
         raise WeightsError(f"{path} has format version {version}; this mbseg reads {FORMAT_VERSION}: update mbseg")
     if digest(tensors, str(card_text)) != sha256:
         raise WeightsError(f"{path} is damaged: its content does not have the SHA-256 it was written with")
-    return card_from(json.loads(card_text))
+    try:
+        return card_from(json.loads(card_text))
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path} is damaged: its card cannot be read") from error
 
 
 def card_from(content: dict[str, Any]) -> ModelCard:

@@ -17,6 +17,7 @@ from mbseg.config.load import load_experiment
 from mbseg.engine.checkpoint import load_checkpoint
 from mbseg.engine.fit import Trainer
 from mbseg.engine.run_folder import RunFolder
+from mbseg.errors import RunError
 from mbseg.evaluation import evaluate
 from mbseg.targets import read_target
 from mbseg.training import train
@@ -182,6 +183,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_state(
     assert "last.pt keeps the last good state" in message
     state = load_checkpoint(tmp_path / "run" / "last.pt").model
     assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_a_flipped_byte_in_a_checkpoint_is_noticed(config: str, tmp_path: Path) -> None:
+    run(config, tmp_path / "run", "train.steps=1")
+    last = tmp_path / "run" / "last.pt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 64
+    last.write_bytes(content)
+    with pytest.raises(RunError, match=r"last\.pt is damaged"):
+        load_checkpoint(last)
 
 
 def test_a_finished_run_resumed_gives_its_result_at_once(config: str, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_scene_holds_two_to_six_objects_of_any_size() -> None:
     counts = [len(scene.objects) for scene in SCENES]
     assert set(counts) <= set(range(2, 7))
     sides = [max(np.ptp(item.box[::2]), np.ptp(item.box[1::2])) for scene in SCENES for item in scene.objects]
-    assert min(sides) < 0.25 * min(SIZE)
+    assert min(sides) < 0.3 * min(SIZE)
     assert max(sides) > 0.7 * min(SIZE)
 
 
