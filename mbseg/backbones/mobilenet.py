@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from mbseg.backbones.base import Backbone, Features
 from mbseg.backbones.blockspec import BlockSpec
-from mbseg.backbones.dilation import LAST_CONV, BackbonePlan
+from mbseg.backbones.dilation import LAST_CONV, STEM, BackbonePlan
+from mbseg.nn.activation import make_activation
 from mbseg.nn.blocks import ExpansionOnly, InvertedResidual
-from mbseg.nn.conv import ConvNormAct
+from mbseg.nn.conv import ConvNormAct, Padding
 from mbseg.nn.init import initialize
 
 
@@ -18,21 +19,25 @@ class MobileNet(Backbone):
     Shapes: images [N, 3, H, W] -> {tap: [N, channels, ceil(H / stride), ceil(W / stride)]}.
     """
 
-    def __init__(self, plan: BackbonePlan) -> None:
+    def __init__(self, plan: BackbonePlan, *, padding: Padding = "symmetric") -> None:
         super().__init__()
         self.feature_info = plan.feature_info
         self.names = {(end.block, end.expanded): name for name, end in plan.endpoints.items()}
-        self.stem = ConvNormAct(3, plan.stem_channels, 3, stride=2, activation=nn.ReLU6(inplace=True))
-        self.blocks = nn.ModuleList(build_blocks(plan))
+        self.joins = tuple(block.joins_expansions for block in plan.blocks)
+        self.stem = ConvNormAct(
+            3, plan.stem_channels, 3, stride=2, activation=make_activation(plan.activation), padding=padding
+        )
+        self.blocks = nn.ModuleList(build_blocks(plan, padding))
         self.last_conv = build_last_conv(plan)
         initialize(self)
 
     def forward(self, images: Tensor) -> Features:
         features: Features = {}
-        x = self.stem(images)
+        x = expanded = self.stem(images)
+        self._keep(features, STEM, x, is_expanded=False)
         for index, module in enumerate(self.blocks):
             block = cast(InvertedResidual | ExpansionOnly, module)
-            expanded = block.expand(x)
+            expanded = block.expand(x) + expanded if self.joins[index] else block.expand(x)
             self._keep(features, index, expanded, is_expanded=True)
             if isinstance(block, InvertedResidual):
                 x = block.contract(x, expanded)
@@ -46,15 +51,16 @@ class MobileNet(Backbone):
             features[name] = x
 
 
-def build_blocks(plan: BackbonePlan) -> list[nn.Module]:
+def build_blocks(plan: BackbonePlan, padding: Padding) -> list[nn.Module]:
     specs = plan.blocks[:-1] if plan.ends_expanded else plan.blocks
-    blocks = [build_block(spec) for spec in specs]
+    blocks = [build_block(spec, padding) for spec in specs]
     if plan.ends_expanded:
-        blocks.append(ExpansionOnly(plan.blocks[-1].in_channels, plan.blocks[-1].expanded_channels))
+        last = plan.blocks[-1]
+        blocks.append(ExpansionOnly(last.in_channels, last.expanded_channels, last.activation))
     return blocks
 
 
-def build_block(spec: BlockSpec) -> nn.Module:
+def build_block(spec: BlockSpec, padding: Padding) -> nn.Module:
     return InvertedResidual(
         spec.in_channels,
         spec.expanded_channels,
@@ -62,11 +68,16 @@ def build_block(spec: BlockSpec) -> nn.Module:
         kernel_size=spec.kernel_size,
         stride=spec.stride,
         dilation=spec.dilation,
+        activation=spec.activation,
+        squeeze_channels=spec.squeeze_channels,
+        linear=spec.linear,
         shortcut=spec.shortcut,
+        padding=padding,
     )
 
 
 def build_last_conv(plan: BackbonePlan) -> nn.Module | None:
     if plan.last_conv_channels is None:
         return None
-    return ConvNormAct(plan.blocks[-1].out_channels, plan.last_conv_channels, activation=nn.ReLU6(inplace=True))
+    activation = make_activation(plan.activation)
+    return ConvNormAct(plan.blocks[-1].out_channels, plan.last_conv_channels, activation=activation)

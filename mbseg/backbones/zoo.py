@@ -1,32 +1,49 @@
 """The backbones by name."""
 
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
+from mbseg.backbones import blockspec
+from mbseg.backbones.ablation import ablate
 from mbseg.backbones.base import Backbone
-from mbseg.backbones.blockspec import NetworkSpec, mobilenet_v2_spec
-from mbseg.backbones.dilation import plan
+from mbseg.backbones.blockspec import NetworkSpec, ReducedTail, Width, minimal
+from mbseg.backbones.dilation import plan, tap_names
 from mbseg.backbones.mobilenet import MobileNet
+from mbseg.backbones.variant import AS_PUBLISHED, Variant
 from mbseg.errors import ConfigError
 
+TIMM = "timm:"
+RESNET = "resnet101_beta"
 
-class Entry(NamedTuple):
-    """How one backbone is specified."""
 
-    spec: Callable[..., NetworkSpec]  # (width_mult, *, reduced_tail)
+class Family(NamedTuple):
+    """How one MobileNet is specified."""
+
+    spec: Callable[[Width, ReducedTail | None], NetworkSpec]
     head_at: str  # the tap a segmentation head reads unless told otherwise
+    low_at: str  # LR-ASPP's second tap: the expanded map at stride 8 where there is one
+    source: str
 
 
-ZOO = {
-    "mobilenet_v2": Entry(mobilenet_v2_spec, head_at="c5"),
+def v3_minimal(spec: Callable[[Width, ReducedTail | None], NetworkSpec]) -> Family:
+    return Family(
+        lambda width, reduced_tail: minimal(spec(width, reduced_tail)),
+        "last_conv",
+        "c3_expansion",
+        "arXiv:1905.02244; TensorFlow's minimalistic models",
+    )
+
+
+MOBILENETS = {
+    "mobilenet_v1": Family(blockspec.mobilenet_v1_spec, "c5", "c3", "arXiv:1704.04861"),
+    "mobilenet_v2": Family(blockspec.mobilenet_v2_spec, "c5", "c3_expansion", "arXiv:1801.04381"),
+    "mobilenet_v3_large": Family(blockspec.mobilenet_v3_large_spec, "last_conv", "c3_expansion", "arXiv:1905.02244"),
+    "mobilenet_v3_small": Family(blockspec.mobilenet_v3_small_spec, "last_conv", "c3_expansion", "arXiv:1905.02244"),
+    "mobilenet_v3_large_minimal": v3_minimal(blockspec.mobilenet_v3_large_spec),
+    "mobilenet_v3_small_minimal": v3_minimal(blockspec.mobilenet_v3_small_spec),
+    "fd_mobilenet": Family(blockspec.fd_mobilenet_spec, "c5", "c3", "arXiv:1802.03750"),
 }
-
-
-def entry(name: str) -> Entry:
-    """Raises ConfigError for a name that is not in the zoo."""
-    if name not in ZOO:
-        raise ConfigError(f"no backbone named {name!r}; there are {sorted(ZOO)}")
-    return ZOO[name]
 
 
 def build_backbone(
@@ -35,8 +52,71 @@ def build_backbone(
     width_mult: float = 1.0,
     output_stride: int = 32,
     taps: Sequence[str] = ("c2", "c3", "c4", "c5"),
-    reduced_tail: bool = False,
+    reduced_tail: ReducedTail | None = None,
+    variant: Variant = AS_PUBLISHED,
 ) -> Backbone:
     """A freshly initialised backbone that gives the maps `taps`. Raises ConfigError for what it cannot do."""
-    network = entry(name).spec(width_mult, reduced_tail=reduced_tail)
-    return MobileNet(plan(network, output_stride, taps))
+    check_name(name)
+    if name in MOBILENETS:
+        network = network_spec(name, width_mult, reduced_tail, variant)
+        return MobileNet(plan(network, output_stride, taps, variant.dilation_plan), padding=variant.padding)
+    check_plain(name, width_mult, reduced_tail, variant)
+    if name == RESNET:
+        from mbseg.backbones.resnet_beta import resnet101_beta
+
+        return resnet101_beta(output_stride=output_stride, taps=tuple(taps))
+    from mbseg.backbones.timm_adapter import timm_backbone
+
+    return timm_backbone(name.removeprefix(TIMM), output_stride=output_stride, taps=taps)
+
+
+def network_spec(
+    name: str, width_mult: float = 1.0, reduced_tail: ReducedTail | None = None, variant: Variant = AS_PUBLISHED
+) -> NetworkSpec:
+    """A MobileNet as data."""
+    network = MOBILENETS[name].spec(Width(width_mult, variant.channel_divisor), reduced_tail)
+    return ablate(network, variant.bottleneck, variant.shortcut)
+
+
+def known_taps(name: str) -> list[str]:
+    """The names of all feature maps of a backbone. Raises ConfigError for an unknown backbone."""
+    check_name(name)
+    if name in MOBILENETS:
+        return tap_names(network_spec(name))
+    if name == RESNET:
+        from mbseg.backbones.resnet_beta import TAPS
+
+        return list(TAPS)
+    from mbseg.backbones.timm_adapter import timm_taps
+
+    return list(timm_taps(name.removeprefix(TIMM)))
+
+
+def default_head_at(name: str) -> str:
+    check_name(name)
+    return MOBILENETS[name].head_at if name in MOBILENETS else "c5"
+
+
+def default_low_at(name: str) -> str:
+    check_name(name)
+    return MOBILENETS[name].low_at if name in MOBILENETS else "c3"
+
+
+def check_name(name: str) -> None:
+    """Raises ConfigError for a name that is not in the zoo."""
+    names = [*MOBILENETS, RESNET]
+    if name in names or name.startswith(TIMM):
+        return
+    nearest = get_close_matches(name, names, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)} and timm:<name>"
+    raise ConfigError(f"no backbone named {name!r}; {hint}")
+
+
+def check_plain(name: str, width_mult: float, reduced_tail: ReducedTail | None, variant: Variant) -> None:
+    """Only the MobileNets come in widths and variants."""
+    if width_mult != 1:
+        raise ConfigError(f"{name} has no widths; leave width_mult={width_mult:g} away")
+    if reduced_tail:
+        raise ConfigError(f"{name} has no reduced tail; leave reduced_tail away")
+    if variant != AS_PUBLISHED:
+        raise ConfigError(f"{name} comes only as published; leave {variant} away")

@@ -1,7 +1,12 @@
 """Convolution, batch norm and activation as one module."""
 
+from typing import Literal
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+Padding = Literal["symmetric", "tensorflow"]
 
 
 class Conv2d(nn.Conv2d):
@@ -16,6 +21,27 @@ class Conv2d(nn.Conv2d):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         return super().forward(x)
+
+
+class TensorFlowConv2d(Conv2d):
+    """A strided convolution under TensorFlow's padding SAME.
+
+    The padding depends on the size: at even sizes a 3x3 convolution of stride 2 pads right and below only. At sizes
+    stride * k + 1 (257, 513) it is the symmetric one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = (
+            same_padding(size, kernel, stride)
+            for size, kernel, stride in zip(x.shape[-2:], self.kernel_size, self.stride, strict=True)
+        )
+        return super().forward(F.pad(x, (*width, *height)))
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Pixels before and behind: the output has ceil(size / stride), and the odd pixel lies behind."""
+    total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return total // 2, total - total // 2
 
 
 class ConvNormAct(nn.Sequential):
@@ -34,15 +60,17 @@ class ConvNormAct(nn.Sequential):
         dilation: int = 1,
         groups: int = 1,
         activation: nn.Module | None = None,
+        padding: Padding = "symmetric",
     ) -> None:
         super().__init__()
-        padding = dilation * (kernel_size - 1) // 2
-        self.conv = Conv2d(
+        by_size = padding == "tensorflow" and stride > 1  # without a stride both are the same
+        convolution = TensorFlowConv2d if by_size else Conv2d
+        self.conv = convolution(
             in_channels,
             out_channels,
             kernel_size,
             stride=stride,
-            padding=padding,
+            padding=0 if by_size else dilation * (kernel_size - 1) // 2,
             dilation=dilation,
             groups=groups,
             bias=False,

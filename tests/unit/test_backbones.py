@@ -8,6 +8,7 @@ from torch import nn
 from torchvision.models import mobilenet_v2
 
 from mbseg.backbones.base import Backbone
+from mbseg.backbones.variant import Variant
 from mbseg.backbones.zoo import build_backbone
 from mbseg.errors import ConfigError
 from tests.helpers import ALL_TAPS
@@ -81,9 +82,20 @@ def test_a_deepest_expansion_builds_only_the_expansion_of_its_block() -> None:
     ("arguments", "message"),
     [
         ({"output_stride": 4}, "output stride 4 is not possible; MobileNets have 8, 16 and 32"),
-        ({"taps": ["c6", "c5"]}, r"no feature map named \['c6'\]; this backbone has \['c2', 'c2_expansion'"),
+        (
+            {"taps": ["c6", "c5"]},
+            r"no feature map named \['c6'\]; this backbone has \['c1', 'c1_entry',",
+        ),
         ({"taps": []}, "no feature map asked for; name one or more of"),
-        ({"name": "mobilenet_v9"}, r"no backbone named 'mobilenet_v9'; there are \["),
+        ({"name": "mobilenet_v9"}, "no backbone named 'mobilenet_v9'; did you mean mobilenet_v"),
+        ({"name": "vgg"}, "no backbone named 'vgg'; there are mobilenet_v1, .* resnet101_beta and timm:<name>"),
+        ({"name": "mobilenet_v1", "taps": ["c3_expansion"]}, "no feature map named"),
+        ({"name": "mobilenet_v1", "taps": ["last_conv"]}, "no feature map named"),
+        ({"name": "mobilenet_v1", "reduced_tail": "detection"}, "mobilenet_v1 has no reduced tail"),
+        ({"name": "fd_mobilenet", "variant": Variant(shortcut="none")}, "needs a network with bottlenecks"),
+        ({"name": "resnet101_beta", "width_mult": 0.5}, "resnet101_beta has no widths"),
+        ({"name": "resnet101_beta", "reduced_tail": "segmentation"}, "resnet101_beta has no reduced tail"),
+        ({"name": "resnet101_beta", "variant": Variant(padding="tensorflow")}, "comes only as published"),
     ],
 )
 def test_what_cannot_be_built_is_refused_with_what_can(arguments: dict[str, object], message: str) -> None:
