@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mbseg.analysis.profile import profile
-    from mbseg.build import create_backbone, create_segmenter, load
+    from mbseg.build import load
+    from mbseg.create import create_backbone, create_segmenter
     from mbseg.models.class_map import class_map
 
 __version__ = "0.1.0"
@@ -16,8 +17,8 @@ __all__ = ["class_map", "create_backbone", "create_segmenter", "load", "profile"
 
 _HOMES = {
     "class_map": "mbseg.models.class_map",
-    "create_backbone": "mbseg.build",
-    "create_segmenter": "mbseg.build",
+    "create_backbone": "mbseg.create",
+    "create_segmenter": "mbseg.create",
     "load": "mbseg.build",
     "profile": "mbseg.analysis.profile",
 }

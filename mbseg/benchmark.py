@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 
 from mbseg import build
+from mbseg.create import create_segmenter
 from mbseg.analysis.latency import summarize, take_turns, torch_threads
 from mbseg.data.reading import read_image
 from mbseg.data.samples import Batch
@@ -71,7 +72,7 @@ def training_speed(crop: int, batch_size: int, *, seconds: float, threads: int |
 
 def our_step(batch: Batch, *, fast: bool) -> Callable[[], object]:
     """A step of MobileNetV2, output stride 16, no ASPP, as `mbseg train` takes it (`fast`) or in plain PyTorch."""
-    model = build.create_segmenter("mobilenet_v2", num_classes=CLASSES, align_corners=True)
+    model = create_segmenter("mobilenet_v2", num_classes=CLASSES, align_corners=True)
     task = SegmentationTask(
         model,
         Normalize(IMAGENET_MEAN, IMAGENET_STD),

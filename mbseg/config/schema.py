@@ -29,14 +29,22 @@ class BackboneConfig(Section):
     width_mult: Annotated[float, Field(ge=0.1, le=4)] = 1.0
     reduced_tail: bool = False
     weights: str | None = None  # "imagenet" (downloaded once) or a file of torchvision, timm or mbseg
+    bottleneck: Literal["linear", "activated"] = "linear"  # ablation of the V2 paper: ReLU6 behind the projection
+    shortcut: Literal["bottleneck", "expansion", "none"] = "bottleneck"  # the same: what is added to what
+    padding: Literal["symmetric", "tensorflow"] = "symmetric"  # the last three: for weights of other libraries
+    channel_divisor: Literal[1, 8] = 8  # channels of a width are rounded to multiples of it
+    dilation_plan: Literal["standard", "torchvision"] = "standard"
 
 
 class HeadConfig(Section):
-    kind: Literal["deeplabv3"] = "deeplabv3"
-    aspp: Literal["dense", "separable", "none"] | None = None  # null: "none"
-    at: str | None = None  # the tap the head reads; null: c5
-    channels: Annotated[int, Field(gt=0, le=8192)] | None = None  # null: 256
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    kind: str = "deeplabv3"  # deeplabv3, lraspp, deeplabv3plus or smp:<decoder>
+    aspp: Literal["dense", "separable", "none"] | None = None  # null: "none", for deeplabv3plus "separable"
+    at: str | None = None  # the tap the head reads; null: c5, or last_conv of MobileNetV3
+    low_at: str | None = None  # the finer tap of lraspp (null: c3_expansion) and deeplabv3plus (null: c2)
+    channels: Annotated[int, Field(gt=0, le=8192)] | None = None  # null: 256, for lraspp 128
+    rates: tuple[Positive, Positive, Positive] | None = None  # of ASPP; null: 6, 12, 18 at stride 16, in proportion
+    refine: bool = False  # deeplabv3: a 3x3 convolution before the classifier, as torchvision has
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # before the classifier; null: 0.1, lraspp has none
 
 
 class ModelConfig(Section):

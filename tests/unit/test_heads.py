@@ -58,9 +58,11 @@ def test_dense_aspp_gives_what_torchvisions_gives(stride: int, rates: tuple[int,
 def in_our_words(key: str) -> str:
     """`convs.4` is torchvision's image pooling, whose first part is the pooling itself."""
     module, _, parameter = key.rpartition(".")
-    names = {f"convs.{branch}.{part}": f"branches.{branch}.{layer}" for branch in range(4) for part, layer in LAYERS}
-    names |= {"convs.4.1": "image_pooling.conv.conv", "convs.4.2": "image_pooling.conv.norm"}
-    names |= {f"project.{part}": f"project.{layer}" for part, layer in LAYERS}
+    names = {
+        f"convs.{branch}.{part}": f"pyramid.branches.{branch}.{layer}" for branch in range(4) for part, layer in LAYERS
+    }
+    names |= {"convs.4.1": "pyramid.image_pooling.conv.conv", "convs.4.2": "pyramid.image_pooling.conv.norm"}
+    names |= {f"project.{part}": f"pyramid.project.{layer}" for part, layer in LAYERS}
     return f"{names[module]}.{parameter}"
 
 

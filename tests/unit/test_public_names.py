@@ -28,12 +28,12 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
-        ("create_backbone", ["name", "width_mult", "output_stride", "taps", "reduced_tail", "weights"]),
+        ("create_backbone", ["name", "width_mult", "output_stride", "taps", "reduced_tail", "weights", "variant"]),
         (
             "create_segmenter",
             [
                 *("backbone", "head", "aspp", "head_at", "low_at", "output_stride", "width_mult", "reduced_tail"),
-                *("head_channels", "num_classes", "weights", "dropout", "align_corners"),
+                *("head_channels", "num_classes", "weights", "rates", "refine", "dropout", "align_corners", "variant"),
             ],
         ),
         ("load", ["path", "device"]),

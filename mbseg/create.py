@@ -1,0 +1,114 @@
+"""Networks by name, with no config: finished parts put together by plain calls."""
+
+import logging
+from collections.abc import Sequence
+
+from mbseg.backbones.base import Backbone
+from mbseg.backbones.blockspec import ReducedTail
+from mbseg.backbones.variant import AS_PUBLISHED, Variant
+from mbseg.backbones.zoo import build_backbone
+from mbseg.errors import ConfigError
+from mbseg.heads.aspp import Aspp
+from mbseg.heads.zoo import HeadOptions, build_head, complete, head_taps
+from mbseg.models.segmentation import SegmentationModel
+from mbseg.weights.imagenet import load_backbone_weights
+
+logger = logging.getLogger(__name__)
+
+REDUCED_TAILS: tuple[ReducedTail, ...] = ("segmentation", "detection")
+ASPP: tuple[Aspp, ...] = ("dense", "separable", "none")
+
+
+def create_backbone(
+    name: str,
+    *,
+    width_mult: float = 1.0,
+    output_stride: int = 32,
+    taps: Sequence[str] | None = None,
+    reduced_tail: str | None = None,
+    weights: str | None = None,
+    variant: Variant = AS_PUBLISHED,
+) -> Backbone:
+    """A backbone that gives the feature maps `taps` (None: c2 to c5) at an output stride of 8, 16 or 32.
+
+    `reduced_tail` is None, "segmentation" or "detection" (arXiv:1905.02244, sections 6.4 and 6.3). `weights` is
+    "imagenet" (downloaded once) or a file. `variant` holds what differs from the paper (padding, ablations).
+    Raises ConfigError for what the backbone cannot do, WeightsError for weights that do not fit.
+    """
+    if not 0.1 <= width_mult <= 4:
+        raise ConfigError(f"width_mult is {width_mult}; 0.1 to 4 are possible")
+    backbone = build_backbone(
+        name,
+        width_mult=width_mult,
+        output_stride=output_stride,
+        taps=("c2", "c3", "c4", "c5") if taps is None else taps,
+        reduced_tail=known_tail(reduced_tail),
+        variant=variant,
+    )
+    if weights is not None:
+        report = load_backbone_weights(backbone, weights, name=name, width_mult=width_mult)
+        logger.info("%s weights from %s: %s", name, weights, report)
+    return backbone
+
+
+def create_segmenter(
+    backbone: str,
+    *,
+    head: str = "deeplabv3",
+    aspp: str | None = None,
+    head_at: str | None = None,
+    low_at: str | None = None,
+    output_stride: int = 16,
+    width_mult: float = 1.0,
+    reduced_tail: bool = False,
+    head_channels: int | None = None,
+    num_classes: int = 21,
+    weights: str | None = None,
+    rates: tuple[int, int, int] | None = None,
+    refine: bool = False,
+    dropout: float | None = None,
+    align_corners: bool = False,
+    variant: Variant = AS_PUBLISHED,
+) -> SegmentationModel:
+    """A segmentation model: normalised images [N, 3, H, W] -> logits [N, num_classes, h, w].
+
+    `head` is "deeplabv3", "lraspp", "deeplabv3plus" or "smp:<decoder>". `aspp` is "dense", "separable" or "none" (None:
+    "none", for deeplabv3plus "separable"). `head_at` is the tap the head reads (None: c5, or last_conv of V3), `low_at`
+    the finer one of lraspp (None: c3_expansion, or c3 where there is none) and deeplabv3plus (None: c2).
+    `head_channels` is the head's width (None: 256, for lraspp 128), `rates` those of ASPP (None: from the stride),
+    `num_classes` counts the background, `weights` are the backbone's ("imagenet" or a file).
+    Raises ConfigError for what does not go together, WeightsError for weights that do not fit.
+    """
+    if not 1 <= num_classes <= 255:
+        raise ConfigError(f"num_classes is {num_classes}; 1 to 255 are possible, as 255 in a mask means ignored")
+    asked = HeadOptions(head, known_aspp(aspp), head_at, low_at, head_channels, rates, refine, dropout)
+    options = complete(asked, backbone)
+    body = create_backbone(
+        backbone,
+        width_mult=width_mult,
+        output_stride=output_stride,
+        taps=head_taps(options, backbone),
+        reduced_tail="segmentation" if reduced_tail else None,
+        weights=weights,
+        variant=variant,
+    )
+    built = build_head(options, body.feature_info, num_classes=num_classes, align_corners=align_corners)
+    return SegmentationModel(body, built, align_corners=align_corners)
+
+
+def known_tail(reduced_tail: str | None) -> ReducedTail | None:
+    for known in REDUCED_TAILS:
+        if reduced_tail == known:
+            return known
+    if reduced_tail is None:
+        return None
+    raise ConfigError(f"reduced_tail is {reduced_tail!r}; it can be None, {' or '.join(REDUCED_TAILS)}")
+
+
+def known_aspp(aspp: str | None) -> Aspp | None:
+    for known in ASPP:
+        if aspp == known:
+            return known
+    if aspp is None:
+        return None
+    raise ConfigError(f"aspp is {aspp!r}; it can be {', '.join(ASPP)}")
