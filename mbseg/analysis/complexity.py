@@ -6,7 +6,7 @@ tf      what TensorFlow's profiler charged in 2018, and so what the MobileNet pa
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -42,16 +42,22 @@ class Operation(NamedTuple):
 
 
 class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, records every operation that costs multiply-adds. `path` comes from `module_path`."""
+    """While it is entered, records every operation that costs multiply-adds.
 
-    def __init__(self, path: Sequence[str], accounting: Accounting) -> None:
+    `path` comes from `module_path`; the sums and products of the modules `unpriced` are free, as LR-ASPP's were in tf.
+    """
+
+    def __init__(self, path: Sequence[str], accounting: Accounting, unpriced: Container[str] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.path = path
+        self.unpriced = unpriced
         self.charge = CHARGES[accounting]
         self.operations: list[Operation] = []
 
     def __torch_dispatch__(self, func: OpOverload, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
+        if func in (*ADDITIONS, *PRODUCTS) and self.path[-1] in self.unpriced:
+            return output
         if charge := self.charge(func, args, output):
             self.operations.append(Operation(self.path[-1], charge.kind, tuple(output.shape), charge.madds))
         return output

@@ -21,6 +21,7 @@ from mbseg.analysis.complexity import (
 )
 from mbseg.analysis.memory import PeakMemory
 from mbseg.errors import ConfigError
+from mbseg.heads.lraspp import LRASPP
 
 LARGEST_SIDE = 65536  # pixels
 
@@ -107,11 +108,16 @@ def run_pass(shadow: nn.Module, image_size: tuple[int, int], accounting: Account
     with (
         module_path(shadow) as path,
         PeakMemory(shadow, images) as memory,
-        OperationCounter(path, accounting) as counter,
+        OperationCounter(path, accounting, unpriced_modules(shadow)) as counter,
     ):
         output = shadow(images)
     around = charge_tf_picture(images, output) if accounting == "tf" else ()
     return Pass([*counter.operations, *around], memory.peak_bytes)
+
+
+def unpriced_modules(model: nn.Module) -> set[str]:
+    """LR-ASPP's product and sum are in no figure of the MobileNetV3 paper."""
+    return {name for name, module in model.named_modules() if isinstance(module, LRASPP)}
 
 
 def scale_size(image_size: tuple[int, int], scale: float) -> tuple[int, int]:
