@@ -16,6 +16,8 @@ COMMANDS = {  # the functions are imported when they are asked for
     "train": "Train a model.",
     "evaluate": "Score weights on the validation split.",
     "profile": "Count params, multiply-adds and memory, layer by layer.",
+    "demo": "Draw a model's class map over a video, a folder of pictures or a camera.",
+    "import-weights": "Bring weights of torchvision, timm or TensorFlow Lite into a file of mbseg.",
     "prepare-dataset": "Download a data set, or take it from an archive, and lay it out.",
     "check-data": "Read every picture and mask, and name each faulty file.",
     "benchmark": "Measure mbseg against torchvision on this machine.",

@@ -1,39 +1,74 @@
-"""torchvision's mobilenet_v2, key by key."""
+"""torchvision's MobileNets and the segmenters on them, key by key."""
 
 from collections.abc import Iterator
 
-from mbseg.backbones.tables import V2_ROWS
+from mbseg.backbones.blockspec import BlockSpec, NetworkSpec
 
-IGNORED = {"classifier": "ImageNet classes"}
+CLASSIFIER = {"classifier": "ImageNet classes"}
+AUXILIARY = {"aux_classifier": "the auxiliary head, which only training uses"}
+EPSILON_V3 = 1e-3  # of batch norm in torchvision's MobileNetV3
 
 
-def mobilenet_v2_names() -> dict[str, str]:
-    """Every convolution and batch norm of `torchvision.models.mobilenet_v2`, and its name here."""
-    expansions = [row.t for row in V2_ROWS for _ in range(row.n)]
-    last = len(expansions) + 1
+def backbone_names(network: NetworkSpec, prefix: str = "features.") -> dict[str, str]:
+    """Every convolution and batch norm of `torchvision.models.mobilenet_v2` and `_v3_*`, and its name here.
+
+    `prefix` is "backbone." in the segmenters.
+    """
+    squeezes = any(block.activation == "hardswish" for block in network.blocks)
+    layers = v3_block_names if squeezes else v2_block_names
+    last = len(network.blocks) + 1
     names = {
-        "features.0.0": "stem.conv",
-        "features.0.1": "stem.norm",
-        f"features.{last}.0": "last_conv.conv",
-        f"features.{last}.1": "last_conv.norm",
+        f"{prefix}0.0": "stem.conv",
+        f"{prefix}0.1": "stem.norm",
+        f"{prefix}{last}.0": "last_conv.conv",
+        f"{prefix}{last}.1": "last_conv.norm",
     }
-    for index, expansion in enumerate(expansions):
-        names |= block_names(f"features.{index + 1}.conv", f"blocks.{index}", expands=expansion > 1)
+    for index, block in enumerate(network.blocks):
+        ours = f"blocks.{index}"
+        names |= {f"{prefix}{index + 1}.{layer}": f"{ours}.{part}" for layer, part in layers(block)}
     return names
 
 
-def block_names(theirs: str, ours: str, *, expands: bool) -> dict[str, str]:
-    """Theirs is a Sequential: [expansion,] depthwise, projection, norm; the last two are not wrapped in a group."""
-    return dict(zip(their_layers(theirs, expands=expands), our_layers(ours, expands=expands), strict=True))
+def v2_block_names(block: BlockSpec) -> Iterator[tuple[str, str]]:
+    """`conv` is a Sequential: [expansion,] depthwise, projection, norm; the last two are not wrapped in a group."""
+    groups = parts_of(block)[:-1]
+    for group, part in enumerate(groups):
+        yield from ((f"conv.{group}.0", f"{part}.conv"), (f"conv.{group}.1", f"{part}.norm"))
+    yield from ((f"conv.{len(groups)}", "project.conv"), (f"conv.{len(groups) + 1}", "project.norm"))
 
 
-def their_layers(block: str, *, expands: bool) -> Iterator[str]:
-    groups = 2 if expands else 1
-    for group in range(groups):
-        yield from (f"{block}.{group}.0", f"{block}.{group}.1")
-    yield from (f"{block}.{groups}", f"{block}.{groups + 1}")
+def v3_block_names(block: BlockSpec) -> Iterator[tuple[str, str]]:
+    """`block` is a Sequential: [expansion,] depthwise, [squeeze-and-excite,] projection."""
+    for index, part in enumerate(parts_of(block)):
+        layers = (("fc1", "reduce"), ("fc2", "widen")) if part == "squeeze_excite" else (("0", "conv"), ("1", "norm"))
+        yield from ((f"block.{index}.{theirs}", f"{part}.{ours}") for theirs, ours in layers)
 
 
-def our_layers(block: str, *, expands: bool) -> Iterator[str]:
-    for part in ("expand", "depthwise", "project") if expands else ("depthwise", "project"):
-        yield from (f"{block}.{part}.conv", f"{block}.{part}.norm")
+def parts_of(block: BlockSpec) -> list[str]:
+    expands = ["expand"] if block.expanded_channels != block.in_channels else []
+    squeezes = ["squeeze_excite"] if block.squeeze_channels else []
+    return [*expands, "depthwise", *squeezes, "project"]
+
+
+def deeplabv3_names() -> dict[str, str]:
+    """The head of `torchvision.models.segmentation.deeplabv3_*`; `convs.4.0` is the pooling itself."""
+    groups = {f"classifier.0.convs.{branch}": f"pyramid.branches.{branch}" for branch in range(4)}
+    groups |= {"classifier.0.project": "pyramid.project"}
+    names = {f"{theirs}.{part}": f"{ours}.{layer}" for theirs, ours in groups.items() for part, layer in LAYERS}
+    names |= {"classifier.0.convs.4.1": "pyramid.image_pooling.conv.conv"}
+    names |= {"classifier.0.convs.4.2": "pyramid.image_pooling.conv.norm"}
+    return names | {"classifier.1": "refine.conv", "classifier.2": "refine.norm", "classifier.4": "classifier"}
+
+
+def lraspp_names() -> dict[str, str]:
+    """The head of `torchvision.models.segmentation.lraspp_mobilenet_v3_large`."""
+    return {
+        "classifier.cbr.0": "project.conv",
+        "classifier.cbr.1": "project.norm",
+        "classifier.scale.1": "gate.conv",
+        "classifier.high_classifier": "classifier",
+        "classifier.low_classifier": "low_classifier",
+    }
+
+
+LAYERS = ((0, "conv"), (1, "norm"))

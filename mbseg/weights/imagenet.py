@@ -1,24 +1,34 @@
 """Pretrained backbones: fetched from the libraries that publish them, or read from a file."""
 
-import contextlib
-import hashlib
-import re
-import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from mbseg.backbones.base import Backbone
-from mbseg.backbones.dilation import LAST_CONV
-from mbseg.backbones.zoo import build_backbone
-from mbseg.errors import ConfigError, WeightsError
+from mbseg.backbones.zoo import build_backbone, known_taps, network_spec
+from mbseg.errors import ConfigError
+from mbseg.weights.hubs import fetch
 from mbseg.weights.keymap import State, recognize, rename
 from mbseg.weights.report import KeyReport, load_state
-from mbseg.weights.store import read_weights
+from mbseg.weights.states import read_state
 
 IMAGENET = "imagenet"
+PUBLISHED = {  # backbone -> width -> the library that publishes it, and its name there
+    "mobilenet_v1": {1.0: "timm:mobilenetv1_100.ra4_e3600_r224_in1k", 1.25: "timm:mobilenetv1_125.ra4_e3600_r224_in1k"},
+    "mobilenet_v2": {
+        0.5: "timm:mobilenetv2_050.lamb_in1k",
+        1.0: "torchvision:mobilenet_v2",
+        1.4: "timm:mobilenetv2_140.ra_in1k",
+    },
+    "mobilenet_v3_large": {0.75: "timm:tf_mobilenetv3_large_075.in1k", 1.0: "torchvision:mobilenet_v3_large"},
+    "mobilenet_v3_small": {
+        0.5: "timm:mobilenetv3_small_050.lamb_in1k",
+        0.75: "timm:mobilenetv3_small_075.lamb_in1k",
+        1.0: "torchvision:mobilenet_v3_small",
+    },
+    "mobilenet_v3_large_minimal": {1.0: "timm:tf_mobilenetv3_large_minimal_100.in1k"},
+    "mobilenet_v3_small_minimal": {1.0: "timm:tf_mobilenetv3_small_minimal_100.in1k"},
+}
 
 
 def load_backbone_weights(backbone: Backbone, source: str, *, name: str, width_mult: float) -> KeyReport:
@@ -32,7 +42,7 @@ def load_backbone_weights(backbone: Backbone, source: str, *, name: str, width_m
         state, origin = fetch_imagenet(name, width_mult)
     else:
         state, origin = read_state(Path(source)), source
-    renamed, ignored = rename(state, recognize(state, origin))
+    renamed, ignored = rename(state, recognize(state, origin), network_spec(name))
     behind = dict.fromkeys(renamed.keys() & unbuilt_keys(backbone, name), "behind the deepest tap")
     wanted = {key: tensor for key, tensor in renamed.items() if key not in behind}
     return load_state(backbone, wanted, origin=origin, ignored={**ignored, **behind})
@@ -41,104 +51,21 @@ def load_backbone_weights(backbone: Backbone, source: str, *, name: str, width_m
 def unbuilt_keys(backbone: Backbone, name: str) -> set[str]:
     """Keys of the whole network that this backbone, built to its deepest tap, does without."""
     with torch.device("meta"):
-        whole = build_backbone(name, taps=[LAST_CONV])
+        whole = build_backbone(name, taps=known_taps(name))
     return whole.state_dict().keys() - backbone.state_dict().keys()
 
 
 def fetch_imagenet(name: str, width_mult: float) -> tuple[State, str]:
     """A published ImageNet state under its library's own names, and where it comes from.
 
-    The libraries keep what they fetched, so a second call needs no network. Raises ConfigError for a width without
-    published weights and WeightsError if the download fails.
+    Raises ConfigError for a width without published weights and WeightsError if the download fails.
     """
     published = PUBLISHED.get(name, {})
     if width_mult not in published:
+        widths = f"only for {sorted(published)}" if published else "nor of any other"
         raise ConfigError(
-            f"no ImageNet weights are published for {name} of width {width_mult}, only for {sorted(published)}; "
+            f"no ImageNet weights are published for {name} of width {width_mult}, {widths}; "
             f"choose one of these, give a file as model.backbone.weights=FILE, or null to start from scratch"
         )
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # torch.hub announces downloads on stdout, which is for results
-            return published[width_mult]()
-    except Exception as error:  # every hub has exceptions of its own
-        raise WeightsError(
-            f"ImageNet weights for {name} of width {width_mult} could not be downloaded "
-            f"({first_line(error)}); with a local file: model.backbone.weights=FILE"
-        ) from error
-
-
-def fetch_torchvision_v2() -> tuple[State, str]:
-    from torchvision.models import MobileNet_V2_Weights
-
-    weights = MobileNet_V2_Weights.IMAGENET1K_V1
-    return dict(weights.get_state_dict(progress=True, check_hash=True)), f"torchvision:{weights}"
-
-
-def fetch_timm(tag: str) -> tuple[State, str]:
-    import timm
-
-    published = timm.get_pretrained_cfg(tag)
-    assert published is not None
-    url = str(published.url)  # where there is no network, timm's other host retries for a minute
-    state = torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
-    return state, f"timm:{tag}"
-
-
-PUBLISHED: dict[str, dict[float, Callable[[], tuple[State, str]]]] = {
-    "mobilenet_v2": {
-        0.5: lambda: fetch_timm("mobilenetv2_050.lamb_in1k"),
-        1.0: fetch_torchvision_v2,
-        1.4: lambda: fetch_timm("mobilenetv2_140.ra_in1k"),
-    },
-}
-
-
-def read_state(path: Path) -> State:
-    """The tensors of a .safetensors file or of one that torch.save wrote. Raises WeightsError."""
-    if path.suffix == ".safetensors":
-        return read_weights(path)[0]
-    if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}")
-    check_promised_hash(path)
-    return read_torch_file(path)
-
-
-def read_torch_file(path: Path) -> State:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises whatever it stumbles over
-        raise WeightsError(f"{path} is no PyTorch weights file, damaged, or holds more than tensors") from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise WeightsError(f"{path} holds {summary(content)}; save the model's state_dict() alone, names to tensors")
-    return dict(content)
-
-
-def check_promised_hash(path: Path) -> None:
-    """PyTorch's hubs end a file's stem with the first digits of its SHA-256: mobilenet_v2-b0353104.pth."""
-    promise = re.search(r"-([0-9a-f]{8,64})$", path.stem)
-    if promise is None:
-        return
-    sha256 = sha256_of(path)
-    if not sha256.startswith(promise[1]):
-        raise WeightsError(
-            f"{path} is damaged: its name promises SHA-256 {promise[1]}..., it has {sha256[:8]}... "
-            f"(rename the file if these digits are no checksum)"
-        )
-
-
-def sha256_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
-
-
-def summary(content: object) -> str:
-    if isinstance(content, Mapping):
-        return f"the keys {sorted(map(str, content))[:3]}"
-    return f"a {type(content).__name__}"
-
-
-def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
+    source = published[width_mult]
+    return fetch(source), source

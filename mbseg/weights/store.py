@@ -28,6 +28,12 @@ def save_weights(path: Path, state: Mapping[str, Tensor], card: ModelCard) -> No
     write_atomically(path, save(tensors, metadata={METADATA_KEY: json.dumps(content)}))
 
 
+def save_backbone(path: Path, state: Mapping[str, Tensor], *, origin: str) -> None:
+    """Writes a backbone alone, atomically; it carries no card, only where it came from. Raises RunError."""
+    tensors = {name: standalone(tensor) for name, tensor in state.items()}
+    write_atomically(path, save(tensors, metadata={"origin": origin}))
+
+
 def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
     """The tensors of a safetensors file and its card; None for a file that mbseg did not write.
 

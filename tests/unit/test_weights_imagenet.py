@@ -91,11 +91,18 @@ def test_an_unknown_key_is_not_passed_over(tmp_path: Path) -> None:
 
 def test_an_unknown_format_is_told_with_what_was_found_and_what_is_read(tmp_path: Path) -> None:
     torch.save({"layer1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
-    with pytest.raises(WeightsError, match=r"resnet.pth .* found layer1.weight; it reads .*torchvision .*timm"):
+    with pytest.raises(WeightsError, match=r"resnet.pth .* found layer1.weight; it reads .*torchvision's V2 .*timm"):
         load(small_backbone(), tmp_path / "resnet.pth")
 
 
-@pytest.mark.parametrize("content", [{"state_dict": {"a": torch.zeros(1)}, "epoch": 3}, [torch.zeros(1)]])
+def test_a_state_beside_a_training_scripts_notes_is_found(tmp_path: Path) -> None:
+    state, backbone = mobilenet_v2(weights=None, width_mult=WIDTH).state_dict(), small_backbone()
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "checkpoint.pth")
+    load(backbone, tmp_path / "checkpoint.pth")
+    assert torch.equal(first_convolution(backbone), state["features.0.0.weight"])
+
+
+@pytest.mark.parametrize("content", [{"weights": {"a": torch.zeros(1)}, "epoch": 3}, [torch.zeros(1)]])
 def test_a_checkpoint_with_more_than_tensors_is_told_what_to_save(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "checkpoint.pth")
     with pytest.raises(WeightsError, match=r"checkpoint.pth holds .*; save the model's state_dict\(\) alone"):

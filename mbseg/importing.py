@@ -1,0 +1,116 @@
+"""Weights of other libraries and formats, made into files that every command takes with no config."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mbseg import build
+from mbseg.config.load import make_experiment
+from mbseg.config.schema import Experiment
+from mbseg.errors import ConfigError, WeightsError
+from mbseg.weights.foreign import read_foreign
+from mbseg.weights.hubs import fetch
+from mbseg.weights.imported import Imported
+from mbseg.weights.report import KeyReport, load_state
+from mbseg.weights.states import read_state
+from mbseg.weights.store import save_backbone, save_weights
+
+Tree = dict[str, Any]
+
+LIBRARIES = ("torchvision:", "timm:")
+SUFFIXES = (".tflite", ".pth", ".pt", ".safetensors")
+DATA = {  # outputs -> the data set they stand for
+    21: {"kind": "voc", "root": "datasets/voc2012"},
+    19: {"kind": "cityscapes", "root": "datasets/cityscapes"},
+}
+
+
+def import_weights(
+    source: str, output: Path, overrides: Sequence[str] = (), *, weights: Path | None = None
+) -> dict[str, Any]:
+    """Writes `source`, "torchvision:NAME", "timm:NAME" or a file, as a weights file of mbseg.
+
+    `weights` is a local file with the tensors of a library's network, in place of a download. `overrides` are laid over
+    the config that the file will carry. The result tells what became of every key. Raises ConfigError for a source that
+    is not known and an output that exists, WeightsError for a file that does not fit; nothing is then written.
+    """
+    check_output(output)
+    imported = read_source(source, weights)
+    if imported.num_classes is None:
+        report = write_backbone(imported, output, overrides)
+    else:
+        report = write_model(imported, output, overrides)
+    return {
+        "output": str(output),
+        "origin": imported.origin,
+        "kind": "backbone" if imported.num_classes is None else "model",
+        "model": dict(imported.model),
+        "mean": list(imported.mean),
+        "std": list(imported.std),
+        "loaded": list(report.loaded),
+        "ignored": dict(report.ignored),
+    }
+
+
+def check_output(output: Path) -> None:
+    if output.suffix != ".safetensors":
+        raise ConfigError(f"the output is {output}; a weights file of mbseg ends in .safetensors")
+    if output.exists():
+        raise ConfigError(f"{output} exists already; remove it or name another file")
+    if not output.parent.is_dir():
+        raise ConfigError(f"there is no folder {output.parent} to write {output.name} into")
+
+
+def read_source(source: str, weights: Path | None) -> Imported:
+    if source.startswith(LIBRARIES):
+        return read_foreign(fetch(source) if weights is None else read_state(weights), source)
+    if weights is not None:
+        raise ConfigError(f"--weights goes with torchvision:NAME or timm:NAME; {source} is a file itself")
+    path = Path(source)
+    if path.suffix == ".tflite":
+        from mbseg.weights.from_tflite import read_tflite
+
+        return read_tflite(path)
+    if path.suffix in SUFFIXES:
+        return read_foreign(read_state(path), source)
+    raise ConfigError(f"cannot import {source}; give torchvision:NAME, timm:NAME or a file ({', '.join(SUFFIXES)})")
+
+
+def write_model(imported: Imported, output: Path, overrides: Sequence[str]) -> KeyReport:
+    """Built, filled strictly, and only then written."""
+    experiment = experiment_for(imported, overrides)
+    classes = build.labels(experiment.data).classes
+    if len(classes) != imported.num_classes:
+        raise WeightsError(
+            f"{imported.origin} has {imported.num_classes} outputs, {experiment.data.kind} has {len(classes)} classes; "
+            f"name the data set (data.kind=...) or the classes (data.classes=[...])"
+        )
+    model = build.segmentation_model(experiment.model, len(classes), weights=False)
+    report = load_state(model, imported.state, origin=imported.origin, ignored=imported.ignored)
+    save_weights(output, model.state_dict(), build.model_card(experiment, {}))
+    return report
+
+
+def experiment_for(imported: Imported, overrides: Sequence[str]) -> Experiment:
+    """The config that the file will carry; the number of outputs decides the data set unless an override does."""
+    data: Tree = dict(DATA.get(imported.num_classes or 0, {}))
+    if not data and not any(override.startswith("data.kind=") for override in overrides):
+        known = ", ".join(f"{outputs}: {data['kind']}" for outputs, data in DATA.items())
+        raise ConfigError(
+            f"{imported.origin} has {imported.num_classes} outputs ({known}); "
+            f"say what they are: data.kind=folder data.root=DIR data.classes=[background, ...]"
+        )
+    data |= {"mean": list(imported.mean), "std": list(imported.std)}
+    tree = {"model": dict(imported.model), "data": data, "evaluate": dict(imported.evaluate)}
+    return make_experiment(tree, overrides, source=imported.origin)
+
+
+def write_backbone(imported: Imported, output: Path, overrides: Sequence[str]) -> KeyReport:
+    """A classifier's backbone alone, to the last map that it has."""
+    if overrides:
+        raise ConfigError(f"{imported.origin} is a backbone, which carries no config; leave {overrides[0]} away")
+    backbone = build.whole_backbone(imported.model["backbone"])
+    state = {key.removeprefix("backbone."): tensor for key, tensor in imported.state.items()}
+    report = load_state(backbone, state, origin=imported.origin, ignored=imported.ignored)
+    save_backbone(output, backbone.state_dict(), origin=imported.origin)
+    return report

@@ -1,0 +1,129 @@
+"""PyTorch weights of other libraries as whole networks: which network it is, and its tensors under our names."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from mbseg.backbones.blockspec import NetworkSpec
+from mbseg.backbones.zoo import MOBILENETS, network_spec
+from mbseg.errors import WeightsError
+from mbseg.weights import from_torchvision
+from mbseg.weights.imported import Imported
+from mbseg.weights.keymap import State, is_tensorflows, recognize, rename
+
+WIDTHS = (1.0, *(percent / 100 for percent in range(10, 205, 5) if percent != 100))  # the plain one first
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)  # inputs in [-1, 1]
+LRASPP = "classifier.cbr.0.weight"
+DEEPLABV3 = "classifier.0.convs.0.0.weight"
+
+
+def read_foreign(state: Mapping[str, Tensor], origin: str) -> Imported:
+    """torchvision's segmenters on MobileNetV3, and the backbone of any MobileNet classifier of torchvision or timm.
+
+    `origin` names the file, or "timm:NAME". Raises WeightsError for a state that is none of these.
+    """
+    if LRASPP in state:
+        return read_segmenter(state, origin, from_torchvision.lraspp_names(), LRASPP_MODEL, "high_classifier")
+    if DEEPLABV3 in state:
+        return read_segmenter(state, origin, from_torchvision.deeplabv3_names(), DEEPLABV3_MODEL, "4")
+    return read_classifier(state, origin)
+
+
+LRASPP_MODEL = {
+    "backbone": {"name": "mobilenet_v3_large", "dilation_plan": "torchvision"},
+    "output_stride": 16,
+    "head": {"kind": "lraspp", "at": "last_conv", "low_at": "c3_entry", "channels": 128},
+    "align_corners": False,
+}
+DEEPLABV3_MODEL = {  # its rates are those of output stride 8
+    "backbone": {"name": "mobilenet_v3_large", "dilation_plan": "torchvision"},
+    "output_stride": 16,
+    "head": {
+        "kind": "deeplabv3",
+        "aspp": "dense",
+        "at": "last_conv",
+        "channels": 256,
+        "rates": [12, 24, 36],
+        "refine": True,
+        "dropout": 0.5,
+    },
+    "align_corners": False,
+}
+
+
+def read_segmenter(
+    state: Mapping[str, Tensor],
+    origin: str,
+    head_names: Mapping[str, str],
+    model: Mapping[str, Any],
+    classifier: str,
+) -> Imported:
+    known = recognize(state, origin)
+    body, ignored = rename(state, known, network_spec(model["backbone"]["name"]))
+    head = {key: tensor for key, tensor in state.items() if key.startswith("classifier.")}
+    bias = head.get(f"classifier.{classifier}.bias")
+    if bias is None:
+        raise WeightsError(f"{origin} has no classifier.{classifier}.bias, and so no number of classes")
+    named = {f"head.{rename_key(key, head_names)}": tensor for key, tensor in head.items()}  # of PyTorch's epsilon
+    return Imported(
+        origin=origin,
+        model=model,
+        state={f"backbone.{key}": tensor for key, tensor in body.items()} | named,
+        num_classes=bias.numel(),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        ignored={key: why for key, why in ignored.items() if key not in head},
+    )
+
+
+def rename_key(key: str, names: Mapping[str, str]) -> str:
+    module, dot, parameter = key.rpartition(".")
+    return names.get(module, module) + dot + parameter
+
+
+def read_classifier(state: Mapping[str, Tensor], origin: str) -> Imported:
+    """The backbone of an ImageNet classifier, in the one width whose channels it has."""
+    known = recognize(state, origin)
+    for name in MOBILENETS:
+        renamed, ignored = rename(state, known, network_spec(name))
+        if known.names and modules_of(renamed) == set(modules_built(network_spec(name))):
+            width_mult = find_width(name, renamed, origin)
+            tensorflow = is_tensorflows(origin)
+            backbone = {"name": name, "width_mult": width_mult} | ({"padding": "tensorflow"} if tensorflow else {})
+            mean, std = (HALF, HALF) if tensorflow or name == "mobilenet_v1" else (IMAGENET_MEAN, IMAGENET_STD)
+            whole = {f"backbone.{key}": tensor for key, tensor in renamed.items()}
+            return Imported(origin, {"backbone": backbone}, whole, None, mean, std, ignored=ignored)
+    raise WeightsError(
+        f"{origin} has the keys of {known.title}, but not the layers of any of {', '.join(MOBILENETS)} "
+        f"(deeper ones, timm's with a d in the name, are none of them)"
+    )
+
+
+def modules_of(state: Iterable[str]) -> set[str]:
+    return {key.rpartition(".")[0] for key in state}
+
+
+def modules_built(network: NetworkSpec) -> Sequence[str]:
+    """Every convolution and batch norm of the whole network."""
+    groups = ["stem"]
+    squeezes = []
+    for index, block in enumerate(network.blocks):
+        expands = ["expand"] if block.expanded_channels != block.in_channels else []
+        groups += [f"blocks.{index}.{part}" for part in (*expands, "depthwise", "project")]
+        squeezes += [f"blocks.{index}.squeeze_excite.{part}" for part in ("reduce", "widen") if block.squeeze_channels]
+    groups += ["last_conv"] if network.last_conv_channels else []
+    return [*(f"{group}.{layer}" for group in groups for layer in ("conv", "norm")), *squeezes]
+
+
+def find_width(name: str, state: State, origin: str) -> float:
+    """Raises WeightsError for channels that no width has."""
+    found = [state["stem.conv.weight"].shape[0]]
+    found += [state[f"blocks.{i}.project.conv.weight"].shape[0] for i in range(len(network_spec(name).blocks))]
+    for width_mult in WIDTHS:
+        network = network_spec(name, width_mult)
+        if found == [network.stem_channels, *(block.out_channels for block in network.blocks)]:
+            return width_mult
+    raise WeightsError(f"{origin} is a {name} with {found} channels, which is none of its widths from 0.1 to 2")

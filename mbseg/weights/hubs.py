@@ -1,0 +1,56 @@
+"""The one place that downloads weights: from the libraries that publish them."""
+
+import contextlib
+import sys
+
+import torch
+
+from mbseg.errors import WeightsError
+from mbseg.weights.keymap import State
+
+
+def fetch(source: str) -> State:
+    """The state of "torchvision:NAME" or "timm:NAME" under the library's own names.
+
+    The libraries keep what they fetched, so a second call needs no network. Raises WeightsError for a failed download
+    and for a name that the library does not have.
+    """
+    library, _, name = source.partition(":")
+    download = {"torchvision": fetch_torchvision, "timm": fetch_timm}[library]
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # torch.hub announces downloads on stdout, which is for results
+            return download(name)
+    except WeightsError:
+        raise
+    except Exception as error:  # every hub has exceptions of its own
+        raise WeightsError(
+            f"weights {source} could not be downloaded ({first_line(error)}); with a local file: "
+            f"model.backbone.weights=FILE in a config, --weights FILE of import-weights"
+        ) from error
+
+
+def fetch_torchvision(name: str) -> State:
+    """The weights that torchvision marks as the default, but V2's first, whose figures everyone quotes."""
+    from torchvision.models import MobileNet_V2_Weights, get_model_weights
+
+    weights = MobileNet_V2_Weights.IMAGENET1K_V1 if name == "mobilenet_v2" else get_model_weights(name).DEFAULT
+    return dict(weights.get_state_dict(progress=True, check_hash=True))
+
+
+def fetch_timm(name: str) -> State:
+    """From the direct address where there is one: without a network, timm's own host retries for a minute."""
+    import timm
+
+    published = timm.get_pretrained_cfg(name)
+    if published is None:
+        raise WeightsError(f"timm has no weights {name}")
+    if published.url:
+        url = str(published.url)
+        return dict(torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True))
+    from timm.models import load_state_dict_from_hf
+
+    return dict(load_state_dict_from_hf(published.hf_hub_id, weights_only=True))
+
+
+def first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,0 +1,70 @@
+"""The tensors of weights files: of safetensors, and of what torch.save wrote."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mbseg.errors import WeightsError
+from mbseg.weights.keymap import State
+from mbseg.weights.store import read_weights
+
+
+def read_state(path: Path) -> State:
+    """The tensors of a .safetensors file or of one that torch.save wrote. Raises WeightsError."""
+    if path.suffix == ".safetensors":
+        return read_weights(path)[0]
+    if not path.is_file():
+        raise WeightsError(f"there is no weights file {path}")
+    check_promised_hash(path)
+    return read_torch_file(path)
+
+
+def read_torch_file(path: Path) -> State:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises whatever it stumbles over
+        raise WeightsError(f"{path} is no PyTorch weights file, damaged, or holds more than tensors") from error
+    state = unwrap(content)
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds {summary(content)}; save the model's state_dict() alone, names to tensors")
+    return dict(state)
+
+
+def unwrap(content: object) -> object:
+    """Training scripts put the state beside their own notes, under one of two names."""
+    if isinstance(content, Mapping):
+        for wrapper in ("state_dict", "model"):
+            if isinstance(content.get(wrapper), Mapping):
+                return content[wrapper]
+    return content
+
+
+def check_promised_hash(path: Path) -> None:
+    """PyTorch's hubs end a file's stem with the first digits of its SHA-256: mobilenet_v2-b0353104.pth."""
+    promise = re.search(r"-([0-9a-f]{8,64})$", path.stem)
+    if promise is None:
+        return
+    sha256 = sha256_of(path)
+    if not sha256.startswith(promise[1]):
+        raise WeightsError(
+            f"{path} is damaged: its name promises SHA-256 {promise[1]}..., it has {sha256[:8]}... "
+            f"(rename the file if these digits are no checksum)"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
+
+
+def summary(content: object) -> str:
+    if isinstance(content, Mapping):
+        return f"the keys {sorted(map(str, content))[:3]}"
+    return f"a {type(content).__name__}"
