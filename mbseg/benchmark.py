@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 
 from mbseg import build
-from mbseg.create import create_segmenter
 from mbseg.analysis.latency import summarize, take_turns, torch_threads
+from mbseg.create import create_segmenter
 from mbseg.data.reading import read_image
 from mbseg.data.samples import Batch
 from mbseg.engine.device import uses_bf16

@@ -11,7 +11,7 @@ from mbseg.errors import ConfigError
 from mbseg.heads.aspp import Aspp
 from mbseg.heads.zoo import HeadOptions, build_head, complete, head_taps
 from mbseg.models.segmentation import SegmentationModel
-from mbseg.weights.imagenet import load_backbone_weights
+from mbseg.weights.imagenet import IMAGENET, load_backbone_weights, preprocessing_hint
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ def create_backbone(
     )
     if weights is not None:
         report = load_backbone_weights(backbone, weights, name=name, width_mult=width_mult)
-        logger.info("%s weights from %s: %s", name, weights, report)
+        hint = preprocessing_hint(name, width_mult) if weights == IMAGENET else ""
+        logger.info("%s weights from %s: %s%s", name, weights, report, hint)
     return backbone
 
 

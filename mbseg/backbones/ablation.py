@@ -1,4 +1,4 @@
-"""The switches of the MobileNetV2 paper's ablations (arXiv:1801.04381, section 6.2 and Figure 6), over finished specs."""
+"""The MobileNetV2 paper's ablations as switches over finished specs (arXiv:1801.04381, section 6.2 and Figure 6)."""
 
 from dataclasses import replace
 from itertools import pairwise

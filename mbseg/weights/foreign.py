@@ -91,15 +91,20 @@ def read_classifier(state: Mapping[str, Tensor], origin: str) -> Imported:
         renamed, ignored = rename(state, known, network_spec(name))
         if known.names and modules_of(renamed) == set(modules_built(network_spec(name))):
             width_mult = find_width(name, renamed, origin)
-            tensorflow = is_tensorflows(origin)
-            backbone = {"name": name, "width_mult": width_mult} | ({"padding": "tensorflow"} if tensorflow else {})
-            mean, std = (HALF, HALF) if tensorflow or name == "mobilenet_v1" else (IMAGENET_MEAN, IMAGENET_STD)
+            backbone = {"name": name, "width_mult": width_mult}
+            backbone |= {"padding": "tensorflow"} if is_tensorflows(origin) else {}
+            mean, std = (HALF, HALF) if takes_halves(name, origin) else (IMAGENET_MEAN, IMAGENET_STD)
             whole = {f"backbone.{key}": tensor for key, tensor in renamed.items()}
             return Imported(origin, {"backbone": backbone}, whole, None, mean, std, ignored=ignored)
     raise WeightsError(
         f"{origin} has the keys of {known.title}, but not the layers of any of {', '.join(MOBILENETS)} "
         f"(deeper ones, timm's with a d in the name, are none of them)"
     )
+
+
+def takes_halves(name: str, origin: str) -> bool:
+    """Whether the pictures were brought to [-1, 1]: TensorFlow's networks, and timm's own MobileNetV1."""
+    return is_tensorflows(origin) or name == "mobilenet_v1"
 
 
 def modules_of(state: Iterable[str]) -> set[str]:

@@ -7,8 +7,9 @@ import torch
 from mbseg.backbones.base import Backbone
 from mbseg.backbones.zoo import build_backbone, known_taps, network_spec
 from mbseg.errors import ConfigError
+from mbseg.weights.foreign import takes_halves
 from mbseg.weights.hubs import fetch
-from mbseg.weights.keymap import State, recognize, rename
+from mbseg.weights.keymap import State, is_tensorflows, recognize, rename
 from mbseg.weights.report import KeyReport, load_state
 from mbseg.weights.states import read_state
 
@@ -46,6 +47,14 @@ def load_backbone_weights(backbone: Backbone, source: str, *, name: str, width_m
     behind = dict.fromkeys(renamed.keys() & unbuilt_keys(backbone, name), "behind the deepest tap")
     wanted = {key: tensor for key, tensor in renamed.items() if key not in behind}
     return load_state(backbone, wanted, origin=origin, ignored={**ignored, **behind})
+
+
+def preprocessing_hint(name: str, width_mult: float) -> str:
+    """Keys to set with published weights that did not see pictures as torchvision's did; "" for those that did."""
+    source = PUBLISHED[name][width_mult]
+    keys = ["model.backbone.padding=tensorflow"] if is_tensorflows(source) else []
+    keys += ["data.mean=[0.5,0.5,0.5]", "data.std=[0.5,0.5,0.5]"] if takes_halves(name, source) else []
+    return f"; they expect {' '.join(keys)}" if keys else ""
 
 
 def unbuilt_keys(backbone: Backbone, name: str) -> set[str]:

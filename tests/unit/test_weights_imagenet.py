@@ -8,13 +8,15 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torchvision import models
 from torchvision.models import mobilenet_v2
 
 from mbseg.backbones.base import Backbone
 from mbseg.backbones.zoo import build_backbone
 from mbseg.errors import ConfigError, WeightsError
 from mbseg.weights import imagenet
-from mbseg.weights.imagenet import load_backbone_weights
+from mbseg.weights.foreign import read_foreign
+from mbseg.weights.imagenet import load_backbone_weights, preprocessing_hint
 from mbseg.weights.report import KeyReport
 
 WIDTH = 0.5
@@ -166,3 +168,21 @@ def test_downloads_announce_themselves_on_stderr(
     assert imagenet.fetch_imagenet("mobilenet_v2", WIDTH)[1] == "timm:mobilenetv2_050.lamb_in1k"
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "Downloading\n")
+
+
+def test_weights_that_saw_other_pictures_say_which_keys_to_set() -> None:
+    assert preprocessing_hint("mobilenet_v2", 1.0) == ""
+    assert "data.mean=[0.5,0.5,0.5]" in preprocessing_hint("mobilenet_v1", 1.0)
+    assert "padding=tensorflow data.mean=[0.5,0.5,0.5]" in preprocessing_hint("mobilenet_v3_large_minimal", 1.0)
+
+
+@pytest.mark.parametrize("name", imagenet.PUBLISHED)
+def test_published_weights_are_those_of_a_backbone_that_there_is(name: str) -> None:
+    for width_mult, source in imagenet.PUBLISHED[name].items():
+        library, _, published = source.partition(":")
+        if library == "timm":
+            theirs = timm.create_model(published, pretrained=False).state_dict()
+        else:
+            theirs = models.get_model(published, weights=None).state_dict()
+        found = read_foreign(theirs, source).model["backbone"]
+        assert (found["name"], found["width_mult"]) == (name, width_mult)
