@@ -87,9 +87,11 @@ def rename_key(key: str, names: Mapping[str, str]) -> str:
 def read_classifier(state: Mapping[str, Tensor], origin: str) -> Imported:
     """The backbone of an ImageNet classifier, in the one width whose channels it has."""
     known = recognize(state, origin)
+    if known.names is None:
+        raise WeightsError(f"{origin} is {known.title} already; use it as it is")
     for name in MOBILENETS:
         renamed, ignored = rename(state, known, network_spec(name))
-        if known.names and modules_of(renamed) == set(modules_built(network_spec(name))):
+        if modules_of(renamed) == set(modules_built(network_spec(name))):
             width_mult = find_width(name, renamed, origin)
             backbone = {"name": name, "width_mult": width_mult}
             backbone |= {"padding": "tensorflow"} if is_tensorflows(origin) else {}

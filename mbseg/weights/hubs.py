@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from difflib import get_close_matches
 
 import torch
 
@@ -16,6 +17,7 @@ def fetch(source: str) -> State:
     and for a name that the library does not have.
     """
     library, _, name = source.partition(":")
+    check_known(library, name)
     download = {"torchvision": fetch_torchvision, "timm": fetch_timm}[library]
     try:
         with contextlib.redirect_stdout(sys.stderr):  # torch.hub announces downloads on stdout, which is for results
@@ -27,6 +29,22 @@ def fetch(source: str) -> State:
             f"weights {source} could not be downloaded ({first_line(error)}); with a local file: "
             f"model.backbone.weights=FILE in a config, --weights FILE of import-weights"
         ) from error
+
+
+def check_known(library: str, name: str) -> None:
+    """Before a minute of retries: a misspelt name is no matter of the network."""
+    if library == "timm":
+        import timm
+
+        names, base = timm.list_models(), name.partition(".")[0]
+    else:
+        from torchvision.models import list_models
+
+        names, base = list_models(), name
+    if base not in names:
+        nearest = get_close_matches(base, names, n=3)
+        hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
+        raise WeightsError(f"{library} has no model {name!r}{hint}")
 
 
 def fetch_torchvision(name: str) -> State:

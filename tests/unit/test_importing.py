@@ -1,0 +1,109 @@
+"""What import-weights takes, what it refuses, and what its files are good for."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torchvision.models import mobilenet_v2, segmentation
+
+import mbseg
+from mbseg.cli import main
+from mbseg.errors import MbsegError
+from mbseg.importing import import_weights
+from mbseg.weights import hubs
+
+
+def classifier_file(folder: Path) -> Path:
+    torch.save(mobilenet_v2(weights=None, width_mult=0.5).state_dict(), folder / "theirs.pth")
+    return folder / "theirs.pth"
+
+
+def segmenter_file(folder: Path) -> Path:
+    theirs = segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None)
+    save_file(theirs.state_dict(), folder / "theirs.safetensors")
+    return folder / "theirs.safetensors"
+
+
+def test_a_classifier_becomes_a_backbone_to_start_from(tmp_path: Path) -> None:
+    result = import_weights(str(classifier_file(tmp_path)), tmp_path / "ours.safetensors")
+    assert result["kind"] == "backbone"
+    assert result["model"]["backbone"] == {"name": "mobilenet_v2", "width_mult": 0.5}
+    model = mbseg.create_segmenter("mobilenet_v2", width_mult=0.5, weights=str(tmp_path / "ours.safetensors"))
+    theirs = torch.load(tmp_path / "theirs.pth", weights_only=True)
+    assert torch.equal(model.backbone.stem.conv.weight, theirs["features.0.0.weight"])
+
+
+def test_a_segmenter_becomes_a_file_that_loads_with_no_config(tmp_path: Path) -> None:
+    result = import_weights(str(segmenter_file(tmp_path)), tmp_path / "ours.safetensors", ["data.root=elsewhere"])
+    assert result["kind"] == "model"
+    model = mbseg.load(tmp_path / "ours.safetensors")
+    assert model.card.config["data"]["root"] == "elsewhere"
+    assert model(torch.zeros(1, 3, 65, 65)).shape == (1, 21, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "message"),
+    [
+        ("theirs.pth", "ours.pth", "the output is .*ours.pth; a weights file of mbseg ends in .safetensors"),
+        ("theirs.pth", "theirs.safetensors", "theirs.safetensors exists already; remove it or name another file"),
+        ("theirs.pth", "no/ours.safetensors", "there is no folder .*no to write ours.safetensors into"),
+        ("theirs.onnx", "ours.safetensors", r"cannot import .*theirs.onnx; give torchvision:NAME, timm:NAME or a file"),
+        ("missing.pth", "ours.safetensors", "there is no weights file .*missing.pth"),
+        ("missing.tflite", "ours.safetensors", "missing.tflite"),
+    ],
+)
+def test_what_cannot_be_imported_is_refused_in_a_line(source: str, output: str, message: str, tmp_path: Path) -> None:
+    classifier_file(tmp_path)
+    segmenter_file(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(MbsegError, match=message) as refusal:
+        import_weights(str(tmp_path / source), tmp_path / output)
+    assert "\n" not in str(refusal.value)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_local_file_goes_with_a_librarys_name_only(tmp_path: Path) -> None:
+    path = classifier_file(tmp_path)
+    with pytest.raises(MbsegError, match="--weights goes with torchvision:NAME or timm:NAME"):
+        import_weights(str(path), tmp_path / "ours.safetensors", weights=path)
+
+
+def test_keys_for_a_backbone_are_refused_as_it_carries_no_config(tmp_path: Path) -> None:
+    with pytest.raises(MbsegError, match=r"is a backbone, which carries no config; leave data.kind=voc away"):
+        import_weights(str(classifier_file(tmp_path)), tmp_path / "ours.safetensors", ["data.kind=voc"])
+
+
+def test_our_own_file_needs_no_import(tmp_path: Path) -> None:
+    import_weights(str(segmenter_file(tmp_path)), tmp_path / "ours.safetensors")
+    with pytest.raises(MbsegError, match=r"ours.safetensors is an mbseg model already; use it as it is"):
+        import_weights(str(tmp_path / "ours.safetensors"), tmp_path / "again.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("torchvision:mobilenet_v9", "torchvision has no model 'mobilenet_v9'; did you mean mobilenet_v"),
+        ("timm:mobilenetv9_100", "timm has no model 'mobilenetv9_100'; did you mean mobilenetv"),
+        ("torchvision:", "torchvision has no model ''"),
+    ],
+)
+def test_a_misspelt_name_is_told_the_nearest(source: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(MbsegError, match=message):
+        import_weights(source, tmp_path / "ours.safetensors")
+
+
+def test_names_of_both_libraries_go_through_one_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    theirs = timm.create_model("mobilenetv3_small_050", pretrained=False).state_dict()
+    monkeypatch.setattr(hubs, "fetch_timm", lambda name: theirs if name == "mobilenetv3_small_050" else {})
+    result = import_weights("timm:mobilenetv3_small_050", tmp_path / "ours.safetensors")
+    assert result["model"]["backbone"] == {"name": "mobilenet_v3_small", "width_mult": 0.5}
+
+
+def test_the_command_reports_every_key_and_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["import-weights", str(classifier_file(tmp_path)), str(tmp_path / "ours.safetensors")]) == 0
+    out = capsys.readouterr().out
+    assert "loaded   312 tensors" in out
+    assert "ignored  2: classifier.1.weight, classifier.1.bias (ImageNet classes)" in out
+    assert f"model.backbone.weights={tmp_path / 'ours.safetensors'} model.backbone.name=mobilenet_v2" in out
