@@ -88,3 +88,14 @@ def test_every_block_of_v3_gives_what_torchvisions_gives(name: str, size: tuple[
 
 def picture(size: tuple[int, int]) -> Tensor:
     return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.mark.parametrize("size", [(224, 224), (321, 321), (513, 513)], ids=str)
+@pytest.mark.parametrize("name", ["mobilenetv1_100", "mobilenetv3_large_100", "mobilenetv3_small_100"])
+@torch.no_grad()
+def test_full_sized_pictures_give_timms_features_too(name: str, size: tuple[int, int], tmp_path: Path) -> None:
+    images = picture(size)
+    theirs = calibrated(timm.create_model(name, pretrained=False), images)
+    deepest = "last_conv" if "v3" in name else "c5"
+    ours, _ = imported(theirs, f"timm:{name}", tmp_path, (deepest,))
+    assert_same_features(ours(images)[deepest], theirs.forward_features(images), tolerance=1e-4)
