@@ -31,6 +31,8 @@ from mbseg.weights.store import read_weights
 
 logger = logging.getLogger(__name__)
 
+CLASSIFIERS = ("head.classifier", "head.low_classifier")  # what another number of classes starts afresh
+
 
 def load(path: str | Path, *, device: str = "cpu") -> SegmentationModel:
     """The model of a weights file, in eval mode; what the file says of itself is in `model.card`.
@@ -70,7 +72,7 @@ def segmentation_model(config: ModelConfig, num_classes: int, *, weights: bool =
     )
     if weights and config.weights is not None:
         state, _ = read_weights(Path(config.weights))
-        fresh = ("head.classifier",) if config.new_classifier else ()
+        fresh = CLASSIFIERS if config.new_classifier else ()
         logger.info("weights from %s: %s", config.weights, load_state(model, state, origin=config.weights, fresh=fresh))
     return model
 

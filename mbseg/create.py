@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from mbseg.backbones.base import Backbone
 from mbseg.backbones.blockspec import ReducedTail
 from mbseg.backbones.variant import AS_PUBLISHED, Variant
-from mbseg.backbones.zoo import build_backbone
+from mbseg.backbones.zoo import build_backbone, plan_backbone
 from mbseg.errors import ConfigError
 from mbseg.heads.aspp import Aspp
 from mbseg.heads.zoo import HeadOptions, build_head, complete, head_taps
@@ -35,8 +35,7 @@ def create_backbone(
     "imagenet" (downloaded once) or a file. `variant` holds what differs from the paper (padding, ablations).
     Raises ConfigError for what the backbone cannot do, WeightsError for weights that do not fit.
     """
-    if not 0.1 <= width_mult <= 4:
-        raise ConfigError(f"width_mult is {width_mult}; 0.1 to 4 are possible")
+    check_width(width_mult)
     backbone = build_backbone(
         name,
         width_mult=width_mult,
@@ -45,10 +44,7 @@ def create_backbone(
         reduced_tail=known_tail(reduced_tail),
         variant=variant,
     )
-    if weights is not None:
-        report = load_backbone_weights(backbone, weights, name=name, width_mult=width_mult)
-        hint = preprocessing_hint(name, width_mult) if weights == IMAGENET else ""
-        logger.info("%s weights from %s: %s%s", name, weights, report, hint)
+    start_from(backbone, weights, name, width_mult)
     return backbone
 
 
@@ -83,18 +79,34 @@ def create_segmenter(
     if not 1 <= num_classes <= 255:
         raise ConfigError(f"num_classes is {num_classes}; 1 to 255 are possible, as 255 in a mask means ignored")
     asked = HeadOptions(head, known_aspp(aspp), head_at, low_at, head_channels, rates, refine, dropout)
+    check_width(width_mult)
     options = complete(asked, backbone)
-    body = create_backbone(
+    planned = plan_backbone(
         backbone,
         width_mult=width_mult,
         output_stride=output_stride,
         taps=head_taps(options, backbone),
         reduced_tail="segmentation" if reduced_tail else None,
-        weights=weights,
         variant=variant,
     )
-    built = build_head(options, body.feature_info, num_classes=num_classes, align_corners=align_corners)
+    built = build_head(options, planned.feature_info, num_classes=num_classes, align_corners=align_corners)
+    body = planned.build()
+    start_from(body, weights, backbone, width_mult)
     return SegmentationModel(body, built, align_corners=align_corners)
+
+
+def start_from(backbone: Backbone, weights: str | None, name: str, width_mult: float) -> None:
+    """Fills the backbone from "imagenet" or a file, and says what became of every key."""
+    if weights is None:
+        return
+    report = load_backbone_weights(backbone, weights, name=name, width_mult=width_mult)
+    hint = preprocessing_hint(name, width_mult) if weights == IMAGENET else ""
+    logger.info("%s weights from %s: %s%s", name, weights, report, hint)
+
+
+def check_width(width_mult: float) -> None:
+    if not 0.1 <= width_mult <= 4:
+        raise ConfigError(f"width_mult is {width_mult}; 0.1 to 4 are possible")
 
 
 def known_tail(reduced_tail: str | None) -> ReducedTail | None:

@@ -138,7 +138,7 @@ def stride_behind(blocks: Iterable[BlockSpec]) -> int:
 
 def check_output_stride(output_stride: int) -> None:
     if output_stride not in OUTPUT_STRIDES:
-        raise ConfigError(f"output stride {output_stride} is not possible; MobileNets have 8, 16 and 32")
+        raise ConfigError(f"output stride {output_stride} is not possible; 8, 16 and 32 are")
 
 
 def check_taps(taps: Sequence[str], known: Sequence[str]) -> None:

@@ -1,12 +1,13 @@
 """The backbones by name."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from mbseg.backbones import blockspec
+from mbseg.backbones import blockspec, resnet_beta
 from mbseg.backbones.ablation import ablate
-from mbseg.backbones.base import Backbone
+from mbseg.backbones.base import Backbone, FeatureInfo
 from mbseg.backbones.blockspec import NetworkSpec, ReducedTail, Width, minimal
 from mbseg.backbones.dilation import plan, tap_names
 from mbseg.backbones.mobilenet import MobileNet
@@ -46,6 +47,39 @@ MOBILENETS = {
 }
 
 
+@dataclass(frozen=True)
+class PlannedBackbone:
+    """A backbone that can be built, and what it will give."""
+
+    feature_info: dict[str, FeatureInfo]
+    build: Callable[[], Backbone]
+
+
+def plan_backbone(
+    name: str,
+    *,
+    width_mult: float = 1.0,
+    output_stride: int = 32,
+    taps: Sequence[str] = ("c2", "c3", "c4", "c5"),
+    reduced_tail: ReducedTail | None = None,
+    variant: Variant = AS_PUBLISHED,
+) -> PlannedBackbone:
+    """The backbone that gives the maps `taps`. Raises ConfigError for what it cannot do, before anything is built."""
+    check_name(name)
+    if name in MOBILENETS:
+        network = network_spec(name, width_mult, reduced_tail, variant)
+        mobilenet = plan(network, output_stride, taps, variant.dilation_plan)
+        return PlannedBackbone(mobilenet.feature_info, lambda: MobileNet(mobilenet, padding=variant.padding))
+    check_plain(name, width_mult, reduced_tail, variant)
+    if name == RESNET:
+        resnet = resnet_beta.plan(output_stride, taps)
+        return PlannedBackbone(resnet.feature_info, lambda: resnet_beta.ResNetBeta(resnet))
+    from mbseg.backbones import timm_adapter  # timm takes a second to import
+
+    other = timm_adapter.plan(name.removeprefix(TIMM), output_stride, taps)
+    return PlannedBackbone(other.feature_info, lambda: timm_adapter.TimmBackbone(other))
+
+
 def build_backbone(
     name: str,
     *,
@@ -56,18 +90,14 @@ def build_backbone(
     variant: Variant = AS_PUBLISHED,
 ) -> Backbone:
     """A freshly initialised backbone that gives the maps `taps`. Raises ConfigError for what it cannot do."""
-    check_name(name)
-    if name in MOBILENETS:
-        network = network_spec(name, width_mult, reduced_tail, variant)
-        return MobileNet(plan(network, output_stride, taps, variant.dilation_plan), padding=variant.padding)
-    check_plain(name, width_mult, reduced_tail, variant)
-    if name == RESNET:
-        from mbseg.backbones.resnet_beta import resnet101_beta
-
-        return resnet101_beta(output_stride=output_stride, taps=tuple(taps))
-    from mbseg.backbones.timm_adapter import timm_backbone
-
-    return timm_backbone(name.removeprefix(TIMM), output_stride=output_stride, taps=taps)
+    return plan_backbone(
+        name,
+        width_mult=width_mult,
+        output_stride=output_stride,
+        taps=taps,
+        reduced_tail=reduced_tail,
+        variant=variant,
+    ).build()
 
 
 def network_spec(
@@ -84,9 +114,7 @@ def known_taps(name: str) -> list[str]:
     if name in MOBILENETS:
         return tap_names(network_spec(name))
     if name == RESNET:
-        from mbseg.backbones.resnet_beta import TAPS
-
-        return list(TAPS)
+        return list(resnet_beta.TAPS)
     from mbseg.backbones.timm_adapter import timm_taps
 
     return list(timm_taps(name.removeprefix(TIMM)))

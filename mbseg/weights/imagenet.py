@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 
 from mbseg.backbones.base import Backbone
-from mbseg.backbones.zoo import build_backbone, known_taps, network_spec
+from mbseg.backbones.zoo import MOBILENETS, TIMM, build_backbone, known_taps, network_spec
 from mbseg.errors import ConfigError
 from mbseg.weights.foreign import takes_halves
 from mbseg.weights.hubs import fetch
-from mbseg.weights.keymap import State, is_tensorflows, recognize, rename
+from mbseg.weights.keymap import State, is_tensorflows, recognize, rename, strip
 from mbseg.weights.report import KeyReport, load_state
 from mbseg.weights.states import read_state
 
@@ -39,19 +39,28 @@ def load_backbone_weights(backbone: Backbone, source: str, *, name: str, width_m
     left out, everything else has to fit. Raises ConfigError for a width without published weights and WeightsError
     for a failed download and for a file that is missing, damaged, unknown or does not fit; nothing is then loaded.
     """
+    if name.startswith(TIMM):
+        from mbseg.weights.timm_features import load_timm  # timm takes a second to import
+
+        return load_timm(backbone, None if source == IMAGENET else Path(source))
     if source == IMAGENET:
         state, origin = fetch_imagenet(name, width_mult)
     else:
         state, origin = read_state(Path(source)), source
-    renamed, ignored = rename(state, recognize(state, origin), network_spec(name))
+    renamed, ignored = rename_for(name, state, origin)
     behind = dict.fromkeys(renamed.keys() & unbuilt_keys(backbone, name), "behind the deepest tap")
     wanted = {key: tensor for key, tensor in renamed.items() if key not in behind}
     return load_state(backbone, wanted, origin=origin, ignored={**ignored, **behind})
 
 
+def rename_for(name: str, state: State, origin: str) -> tuple[State, dict[str, str]]:
+    """Other libraries' names are known of the MobileNets; of the others, only our own files."""
+    return rename(state, recognize(state, origin), network_spec(name)) if name in MOBILENETS else strip(state)
+
+
 def preprocessing_hint(name: str, width_mult: float) -> str:
     """Keys to set with published weights that did not see pictures as torchvision's did; "" for those that did."""
-    source = PUBLISHED[name][width_mult]
+    source = PUBLISHED.get(name, {}).get(width_mult, "")
     keys = ["model.backbone.padding=tensorflow"] if is_tensorflows(source) else []
     keys += ["data.mean=[0.5,0.5,0.5]", "data.std=[0.5,0.5,0.5]"] if takes_halves(name, source) else []
     return f"; they expect {' '.join(keys)}" if keys else ""

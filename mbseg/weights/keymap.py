@@ -105,3 +105,10 @@ def absorb_epsilon(state: Mapping[str, Tensor], epsilon: float) -> State:
     """Batch norm divides by sqrt(variance + epsilon): another epsilon goes into the variance, and nothing changes."""
     difference = epsilon - EPSILON
     return {key: tensor + difference if key.endswith(".running_var") else tensor for key, tensor in state.items()}
+
+
+def strip(state: Mapping[str, Tensor]) -> tuple[State, dict[str, str]]:
+    """The backbone's tensors of our own file, a backbone or a whole model, and the head's keys with the reason."""
+    prefix = "backbone." if any(key.startswith("backbone.") for key in state) else ""
+    ignored = {key: "the head" for key in state if not key.startswith(prefix)}
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key not in ignored}, ignored

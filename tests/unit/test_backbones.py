@@ -81,7 +81,7 @@ def test_a_deepest_expansion_builds_only_the_expansion_of_its_block() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"output_stride": 4}, "output stride 4 is not possible; MobileNets have 8, 16 and 32"),
+        ({"output_stride": 4}, "output stride 4 is not possible; 8, 16 and 32 are"),
         (
             {"taps": ["c6", "c5"]},
             r"no feature map named \['c6'\]; this backbone has \['c1', 'c1_entry',",

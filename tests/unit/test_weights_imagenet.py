@@ -186,3 +186,34 @@ def test_published_weights_are_those_of_a_backbone_that_there_is(name: str) -> N
             theirs = models.get_model(published, weights=None).state_dict()
         found = read_foreign(theirs, source).model["backbone"]
         assert (found["name"], found["width_mult"]) == (name, width_mult)
+
+
+@pytest.mark.parametrize("name", ["resnet101_beta", "timm:mobilenetv4_conv_small_050"])
+def test_our_own_files_of_other_backbones_load(name: str, tmp_path: Path) -> None:
+    model = nn.ModuleDict({"backbone": build_backbone(name, taps=["c2", "c3"]), "head": nn.Linear(1, 1)})
+    torch.save(model.state_dict(), tmp_path / "ours.pth")
+    backbone = build_backbone(name, taps=["c3"])
+    report = load_backbone_weights(backbone, str(tmp_path / "ours.pth"), name=name, width_mult=1.0)
+    assert set(report.ignored.values()) == {"the head"}
+    assert torch.equal(first_convolution(backbone), first_convolution(model["backbone"]))
+
+
+def test_a_file_of_timms_whole_model_fills_its_feature_maps(tmp_path: Path) -> None:
+    theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    backbone = build_backbone("timm:tf_efficientnet_lite0", taps=["c2"])
+    load_backbone_weights(backbone, str(tmp_path / "theirs.pth"), name="timm:tf_efficientnet_lite0", width_mult=1.0)
+    assert torch.equal(first_convolution(backbone), theirs.conv_stem.weight)
+
+
+def test_a_file_of_another_timm_model_is_refused(tmp_path: Path) -> None:
+    torch.save(timm.create_model("resnet10t", pretrained=False).state_dict(), tmp_path / "other.pth")
+    backbone = build_backbone("timm:tf_efficientnet_lite0", taps=["c2"])
+    with pytest.raises(WeightsError, match=r"other.pth does not fit timm:tf_efficientnet_lite0"):
+        load_backbone_weights(backbone, str(tmp_path / "other.pth"), name="timm:tf_efficientnet_lite0", width_mult=1.0)
+
+
+def test_there_are_no_imagenet_weights_of_the_beta_resnet() -> None:
+    backbone = build_backbone("resnet101_beta", taps=["c2"])
+    with pytest.raises(ConfigError, match="no ImageNet weights are published for resnet101_beta"):
+        load_backbone_weights(backbone, "imagenet", name="resnet101_beta", width_mult=1.0)
