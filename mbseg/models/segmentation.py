@@ -36,4 +36,4 @@ class SegmentationModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.backbone(images))
-        return logits
+        return logits[..., : images.shape[-2], : images.shape[-1]]  # of stride 1, up to a row too many at odd sizes
