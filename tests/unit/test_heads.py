@@ -1,4 +1,4 @@
-"""DeepLabV3's head: its rates, its three forms, and torchvision's ASPP beside it."""
+"""The heads: DeepLabV3 in its three forms with torchvision's ASPP beside it, DeepLabV3+ and LR-ASPP."""
 
 import pytest
 import torch
@@ -8,6 +8,8 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 from mbseg.backbones.base import FeatureInfo
 from mbseg.heads.aspp import Aspp
 from mbseg.heads.deeplabv3 import DeepLabV3
+from mbseg.heads.deeplabv3plus import DeepLabV3Plus
+from mbseg.heads.lraspp import LRASPP
 from tests.helpers import assert_same_features, calibrated
 
 CHANNELS = 40
@@ -67,3 +69,49 @@ def in_our_words(key: str) -> str:
 
 
 LAYERS = ((0, "conv"), (1, "norm"))
+
+
+def fine_head(kind: type[DeepLabV3Plus] | type[LRASPP], **settings: object) -> DeepLabV3Plus | LRASPP:
+    deep, low = FeatureInfo(CHANNELS, 16), FeatureInfo(24, 4)
+    return kind(deep, low, at="c5", low_at="c2", num_classes=21, **settings)
+
+
+def features(height: int = 5, width: int = 7) -> dict[str, torch.Tensor]:
+    fine = torch.randn(2, 24, 4 * height - 3, 4 * width - 3)
+    return {"c5": torch.randn(2, CHANNELS, height, width), "c2": fine}
+
+
+@pytest.mark.parametrize("kind", [DeepLabV3Plus, LRASPP])
+def test_two_tap_heads_answer_at_the_stride_of_the_finer_one(kind: type[DeepLabV3Plus] | type[LRASPP]) -> None:
+    assert fine_head(kind)(features()).shape == (2, 21, 17, 25)
+
+
+@pytest.mark.parametrize("kind", [DeepLabV3Plus, LRASPP])
+def test_two_tap_heads_read_both(kind: type[DeepLabV3Plus] | type[LRASPP]) -> None:
+    built, maps = fine_head(kind).eval(), features()
+    logits = built(maps)
+    for name in maps:
+        assert not torch.allclose(built({**maps, name: torch.zeros_like(maps[name])}), logits)
+
+
+def test_deeplabv3plus_is_the_papers_decoder_behind_the_pyramid() -> None:
+    """arXiv:1802.02611, section 4: low-level features reduced to 48, two 3x3 convolutions of 256, here separable."""
+    low, first, second = 24 * 48 + 2 * 48, separable_params(256 + 48, 256), separable_params(256, 256)
+    built = fine_head(DeepLabV3Plus)
+    outside_the_pyramid = count(built) - count(built.pyramid)
+    assert outside_the_pyramid == low + first + second + 256 * 21 + 21
+    assert [type(branch) for branch in built.pyramid.branches[1:]] == [nn.Sequential] * 3  # separable unless told
+
+
+def separable_params(in_channels: int, out_channels: int) -> int:
+    return 9 * in_channels + 2 * in_channels + in_channels * out_channels + 2 * out_channels
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_rates_that_are_given_are_kept() -> None:
+    built = DeepLabV3(FeatureInfo(CHANNELS, 16), at="c5", num_classes=2, aspp="dense", rates=(12, 24, 36))
+    wide = [part for part in built.modules() if isinstance(part, nn.Conv2d) and part.kernel_size == (3, 3)]
+    assert [part.dilation[0] for part in wide] == [12, 24, 36]
