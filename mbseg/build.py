@@ -126,7 +126,7 @@ def dataset(config: DataConfig, split: str, *, augment: bool, seed: int = 0) -> 
     description = load_description(config.kind)
     pairs = find_pairs(description, config.root, split)
     transform = transform_of(config) if augment else None
-    return PairDataset(pairs, classes, description.void, transform, palette=description.palette, seed=seed)
+    return PairDataset(pairs, classes, description.label_map(len(classes)), transform, seed=seed)
 
 
 def transform_of(config: DataConfig) -> Any:

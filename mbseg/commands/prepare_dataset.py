@@ -7,24 +7,24 @@ from mbseg.output import AsJson, print_json
 
 
 def prepare_dataset(
-    name: str, /, *, root: Path | None = None, archive: Path | None = None, json: AsJson = False
+    name: str, /, *, root: Path | None = None, archive: tuple[Path, ...] = (), json: AsJson = False
 ) -> None:
-    """Download a data set, or take it from an archive, and lay it out for training.
+    """Download a data set, or take it from its archives, and lay it out for training.
 
     Parameters
     ----------
     name
-        voc2012, sbd (adds train_aug to voc2012), camvid, or shapes (drawn here).
+        voc2012, sbd (adds train_aug to voc2012), camvid, cityscapes (from --archive only), or shapes (drawn here).
     root
         The folder it goes to; the one below datasets/ where the shipped configs look if not given.
     archive
-        The file to take it from, instead of a download.
+        The file to take it from, instead of a download; given twice where a data set comes in two.
     """
     from mbseg.data.prepare import prepare, usual_root
     from mbseg.output import progress_bar
 
     with progress_bar() as progress:
-        prepared = prepare(name, root or usual_root(name), archive, progress)
+        prepared = prepare(name, root or usual_root(name), *archive, progress=progress)
     if json:
         print_json({**asdict(prepared), "root": str(prepared.root)})
         return

@@ -5,7 +5,7 @@ import os
 import tarfile
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 
@@ -52,16 +52,16 @@ def _download(url: str, file: Path, progress: Progress) -> None:
         raise OSError(f"the connection ended after {done} of {total} bytes")
 
 
-def verify(file: Path, archive: Archive, progress: Progress = silent) -> str:
-    """The SHA-256 of `file`. Raises DataError if it bears the archive's name but not its known checksums.
+def verify(file: Path, archives: Sequence[Archive], progress: Progress = silent) -> str:
+    """The SHA-256 of `file`. Raises DataError if it bears the name of an archive, but not its known checksums.
 
     A file of another name may well be another packing of the same data: what it holds is judged after unpacking.
     """
     sha256, md5 = _checksums(file, progress)
-    known = {"sha256": (archive.sha256, sha256), "md5": (archive.md5, md5)}
-    for kind, (expected, found) in known.items():
-        if expected and found != expected and file.name == archive.file:
-            raise DataError(f"{file}: its {kind} is {found}, expected {expected}; delete it and get it again")
+    for archive in archives:
+        for kind, expected, found in ("sha256", archive.sha256, sha256), ("md5", archive.md5, md5):
+            if expected and found != expected and file.name == archive.file:
+                raise DataError(f"{file}: its {kind} is {found}, expected {expected}; delete it and get it again")
     return sha256
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mbseg.data.archives import Progress, silent
 from mbseg.data.description import DatasetDescription
-from mbseg.data.labels import Palette
+from mbseg.data.labels import LabelMap
 from mbseg.data.layouts import list_pairs
 from mbseg.data.reading import read_image, read_mask, size_text
 from mbseg.data.samples import Pair
@@ -43,9 +43,8 @@ def check_dataset(
             faults.append(Fault(root, str(error)))
     faults += repeated_pictures(pairs)
     every_pair = list(dict.fromkeys(pair for listed in pairs.values() for pair in listed))
-    faults += check_pairs(
-        every_pair, len(classes), description.void, description.palette, processes=processes, progress=progress
-    )
+    label_map = description.label_map(len(classes))
+    faults += check_pairs(every_pair, label_map, processes=processes, progress=progress)
     return one_a_file(faults)
 
 
@@ -76,16 +75,10 @@ def repeated_pictures(pairs: Mapping[str, Sequence[Pair]]) -> list[Fault]:
 
 
 def check_pairs(
-    pairs: Sequence[Pair],
-    num_classes: int,
-    void: tuple[int, ...] = (),
-    palette: Palette | None = None,
-    *,
-    processes: int | None = None,
-    progress: Progress = silent,
+    pairs: Sequence[Pair], label_map: LabelMap, *, processes: int | None = None, progress: Progress = silent
 ) -> list[Fault]:
     """Read both files of every pair in several processes (None: one for each core)."""
-    check = partial(check_pair, num_classes=num_classes, void=void, palette=palette)
+    check = partial(check_pair, label_map=label_map)
     faults: list[Fault] = []
     with ProcessPoolExecutor(processes) as pool:
         for number, found in enumerate(pool.map(check, pairs, chunksize=16), start=1):
@@ -94,19 +87,19 @@ def check_pairs(
     return faults
 
 
-def check_pair(pair: Pair, num_classes: int, void: tuple[int, ...], palette: Palette | None) -> list[Fault]:
+def check_pair(pair: Pair, label_map: LabelMap) -> list[Fault]:
     """The faults of one picture and its mask."""
-    return list(_faults(pair, num_classes, void, palette))
+    return list(_faults(pair, label_map))
 
 
-def _faults(pair: Pair, num_classes: int, void: tuple[int, ...], palette: Palette | None) -> Iterator[Fault]:
+def _faults(pair: Pair, label_map: LabelMap) -> Iterator[Fault]:
     image = mask = None
     try:
         image = read_image(pair.image)
     except DataError as error:
         yield _fault(pair.image, error)
     try:
-        mask = read_mask(pair.mask, num_classes, void, palette)
+        mask = read_mask(pair.mask, label_map)
     except DataError as error:
         yield _fault(pair.mask, error)
     if image is not None and mask is not None and mask.shape != image.shape[:2]:

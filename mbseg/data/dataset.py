@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch.utils.data import Dataset
 
-from mbseg.data.labels import Palette
+from mbseg.data.labels import LabelMap
 from mbseg.data.reading import read_sample
 from mbseg.data.samples import Pair, Sample
 
@@ -22,17 +22,15 @@ class PairDataset(Dataset[Sample]):
         self,
         pairs: Sequence[Pair],
         classes: Sequence[str],
-        void: tuple[int, ...] = (),
+        label_map: LabelMap | None = None,
         transform: Transform | None = None,
         *,
-        palette: Palette | None = None,
         seed: int = 0,
     ) -> None:
         self.pairs = tuple(pairs)
         self.classes = tuple(classes)
-        self.void = void
+        self.label_map = label_map or LabelMap(len(classes))
         self.transform = transform
-        self.palette = palette
         self.seed = seed
 
     def __len__(self) -> int:
@@ -41,5 +39,5 @@ class PairDataset(Dataset[Sample]):
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         """Raises DataError if a file cannot be used."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        sample = read_sample(self.pairs[index], len(self.classes), self.void, self.palette)
+        sample = read_sample(self.pairs[index], self.label_map)
         return self.transform(sample, (self.seed, epoch, index)) if self.transform else sample

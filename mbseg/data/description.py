@@ -1,11 +1,11 @@
 """What is known of a data set before any of its files is read: `datasets/<kind>.yaml`."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from mbseg.data.labels import Palette, voc_palette
+from mbseg.data.labels import LabelMap, Palette, voc_palette
 from mbseg.errors import ConfigError
 from mbseg.resources import dataset_file
 
@@ -15,8 +15,9 @@ class Archive(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: str
+    url: str  # of the file; with `login`, of the page that offers it
     file: str
+    login: bool = False  # it is only given to those who have registered, so it cannot be downloaded here
     bytes: int | None = None
     md5: str | None = None
     sha256: str | None = None
@@ -28,10 +29,11 @@ class DatasetDescription(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    layout: Literal["voc", "camvid", "list", "folder"]
+    layout: Literal["voc", "camvid", "cityscapes", "list", "folder"]
     classes: tuple[str, ...] | None = None  # null: the user names them (data.classes)
-    palette: Palette | None = None  # the colour of each label value, void labels included
+    label_values: tuple[int, ...] | None = None  # the value of each class in the masks; null: its id
     void: tuple[int, ...] = ()  # label values ignored like 255
+    palette: Palette | None = None  # the colour of each class, void labels behind them
     splits: dict[str, int] = {}  # pictures in each list of the complete data set
     archives: dict[str, Archive] = {}
 
@@ -39,6 +41,24 @@ class DatasetDescription(BaseModel):
     @classmethod
     def voc_colours(cls, palette: object) -> object:
         return voc_palette() if palette == "voc" else palette
+
+    @model_validator(mode="after")
+    def a_label_value_for_each_class(self) -> Self:
+        if self.label_values is not None and len(self.label_values) != len(self.classes or ()):
+            raise ValueError(f"{len(self.label_values)} label_values for {len(self.classes or ())} classes")
+        return self
+
+    def label_map(self, num_classes: int) -> LabelMap:
+        """How masks are read; those of colours only where a colour's place in the palette is its label value.
+
+        Raises ConfigError for another number of classes than there are label values.
+        """
+        if self.label_values is not None and len(self.label_values) != num_classes:
+            raise ConfigError(
+                f"{self.name} has {len(self.label_values)} classes; {num_classes} are named in data.classes"
+            )
+        palette = self.palette if self.label_values is None else None
+        return LabelMap(num_classes, self.void, palette, self.label_values)
 
 
 def load_description(kind: str) -> DatasetDescription:

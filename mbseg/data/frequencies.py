@@ -23,6 +23,6 @@ def pixel_counts(training: PairDataset) -> np.ndarray[tuple[int], np.dtype[np.in
     """Pixels of each class over all masks."""
     counts = np.zeros(IGNORE_INDEX + 1, np.int64)
     for pair in training.pairs:
-        mask = read_mask(pair.mask, len(training.classes), training.void, training.palette)
+        mask = read_mask(pair.mask, training.label_map)
         counts += np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)
     return counts[: len(training.classes)]

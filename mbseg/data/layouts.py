@@ -9,6 +9,7 @@ from mbseg.data.samples import Pair
 from mbseg.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+CITYSCAPES = "_leftImg8bit.png"  # how the names of its pictures end
 
 
 def find_pairs(description: DatasetDescription, root: Path, split: str) -> list[Pair]:
@@ -71,6 +72,19 @@ def camvid_pairs(root: Path, split: str) -> list[Pair]:
     return _pairs_of_folders(root / split, root / f"{split}annot")
 
 
+def cityscapes_pairs(root: Path, split: str) -> list[Pair]:
+    """Cityscapes: `leftImg8bit/<split>/<city>/NAME_leftImg8bit.png` and `gtFine/.../NAME_gtFine_labelIds.png`."""
+    images, masks = root / "leftImg8bit" / split, root / "gtFine" / split
+    if split == "test":
+        raise DataError("the masks of Cityscapes' test split are not published; its splits are train and val")
+    _check_folders(images, masks)
+    names = [file.relative_to(images).as_posix().removesuffix(CITYSCAPES) for file in images.glob(f"*/*{CITYSCAPES}")]
+    return [
+        Pair(Path(name).name, images / f"{name}{CITYSCAPES}", masks / f"{name}_gtFine_labelIds.png")
+        for name in sorted(names)
+    ]
+
+
 def folder_pairs(root: Path, split: str) -> list[Pair]:
     """Pictures in `<split>/images`, masks in `<split>/masks`."""
     return _pairs_of_folders(root / split / "images", root / split / "masks")
@@ -78,11 +92,15 @@ def folder_pairs(root: Path, split: str) -> list[Pair]:
 
 def _pairs_of_folders(images: Path, masks: Path) -> list[Pair]:
     """A pair for each picture, with the mask of the same stem."""
-    for folder in images, masks:
-        if not folder.is_dir():
-            raise DataError(f"there is no folder {folder}")
+    _check_folders(images, masks)
     files = sorted(file for file in images.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     return [Pair(file.stem, file, masks / f"{file.stem}.png") for file in files]
+
+
+def _check_folders(*folders: Path) -> None:
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"there is no folder {folder}")
 
 
 def list_file_pairs(root: Path, split: str) -> list[Pair]:
@@ -134,6 +152,7 @@ def _text(file: Path) -> str:
 LAYOUTS: dict[str, Callable[[Path, str], list[Pair]]] = {
     "voc": voc_pairs,
     "camvid": camvid_pairs,
+    "cityscapes": cityscapes_pairs,
     "list": list_file_pairs,
     "folder": folder_pairs,
 }

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mbseg.data.labels import Palette, checked_labels, labels_of_colours
+from mbseg.data.labels import LabelMap, Palette, class_ids, labels_of_colours
 from mbseg.data.samples import Pair, Sample, UInt8Array
 from mbseg.errors import DataError
 
@@ -23,10 +23,10 @@ INDEX_MODES = ("1", "L", "P", "I;16", "I")  # PIL's modes with one integer a pix
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")  # more than eight bits a channel
 
 
-def read_sample(pair: Pair, num_classes: int, void: tuple[int, ...] = (), palette: Palette | None = None) -> Sample:
+def read_sample(pair: Pair, label_map: LabelMap) -> Sample:
     """Read both files of a pair. Raises DataError if one cannot be used or their sizes differ."""
     image = read_image(pair.image)
-    mask = read_mask(pair.mask, num_classes, void, palette)
+    mask = read_mask(pair.mask, label_map)
     if mask.shape != image.shape[:2]:
         raise DataError(f"{pair.mask}: the mask is {size_text(mask)}, its picture {pair.image} is {size_text(image)}")
     return Sample(pair.name, image, mask)
@@ -48,8 +48,8 @@ def read_image(file: Path) -> UInt8Array:
         return pixels if picture.mode == "RGB" else np.array(_rgb(picture))
 
 
-def read_mask(file: Path, num_classes: int, void: tuple[int, ...] = (), palette: Palette | None = None) -> UInt8Array:
-    """Read a mask as class ids [H, W]; 255 and the label values `void` become 255.
+def read_mask(file: Path, label_map: LabelMap) -> UInt8Array:
+    """Read a mask as class ids [H, W], ignored pixels as 255.
 
     Indices are taken as they are stored; RGB is mapped where the palette has all its colours. Raises DataError.
     """
@@ -57,8 +57,8 @@ def read_mask(file: Path, num_classes: int, void: tuple[int, ...] = (), palette:
         if picture.format == "JPEG":
             raise DataError("a JPEG does not keep labels; save masks as PNG")
         pixels = _pixels(picture, file)
-        labels = pixels if picture.mode in INDEX_MODES else _labels(pixels, picture.mode, palette)
-        return checked_labels(labels, num_classes, void)
+        labels = pixels if picture.mode in INDEX_MODES else _labels(pixels, picture.mode, label_map.palette)
+        return class_ids(labels, label_map)
 
 
 def _labels(colours: UInt8Array, mode: str, palette: Palette | None) -> UInt8Array:

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from mbseg import resources
-from mbseg.data.description import load_description
-from mbseg.data.labels import checked_labels, labels_of_colours, voc_palette
+from mbseg.data.description import DatasetDescription, load_description
+from mbseg.data.labels import LabelMap, class_ids, labels_of_colours, ranges, voc_palette
 from mbseg.errors import ConfigError, DataError
 
 
@@ -89,11 +89,29 @@ def test_a_colour_beside_the_palette_is_named() -> None:
 @pytest.mark.parametrize("strange", [11, 254, 256, 300, -1])
 def test_a_label_out_of_range_is_named_with_what_is_allowed(strange: int) -> None:
     with pytest.raises(DataError, match=rf"label {strange} is neither in 0\.\.10 nor 12 and 255"):
-        checked_labels(np.array([[0, strange, 10, 12, 255]]), 11, (12,))
+        class_ids(np.array([[0, strange, 10, 12, 255]]), LabelMap(11, void=(12,)))
 
 
 def test_void_labels_become_255() -> None:
-    assert checked_labels(np.array([[0, 10, 11, 255]]), 11, (11,)).tolist() == [[0, 10, 255, 255]]
+    assert class_ids(np.array([[0, 10, 11, 255]]), LabelMap(11, void=(11,))).tolist() == [[0, 10, 255, 255]]
+
+
+def test_classes_are_told_by_the_label_values_of_the_data_set() -> None:
+    label_map = LabelMap(3, void=(1, 2), values=(7, 0, 9))
+    assert class_ids(np.array([[9, 7, 0, 1, 255]]), label_map).tolist() == [[2, 0, 1, 255, 255]]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [([4], "4"), ([0, 1], "0..1"), ([12, 255], "12 and 255"), ([0, 1, 2, 5, 8, 9], "0..2, 5 and 8..9")],
+)
+def test_numbers_in_a_row_are_said_as_ranges(numbers: list[int], words: str) -> None:
+    assert ranges(numbers) == words
+
+
+def test_a_description_with_too_few_label_values_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 label_values for 2 classes"):
+        DatasetDescription(name="mine", layout="voc", classes=("a", "b"), label_values=(3,))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from PIL import Image
 from mbseg.data import prepare as prepare_module
 from mbseg.data.archives import fetch, unpack, verify
 from mbseg.data.description import Archive, load_description
-from mbseg.data.labels import voc_palette
+from mbseg.data.labels import LabelMap, voc_palette
 from mbseg.data.layouts import find_pairs
 from mbseg.data.prepare import prepare, usual_root
 from mbseg.data.reading import read_mask
@@ -163,11 +163,11 @@ def test_a_known_checksum_is_held_against_the_file_of_that_name(tmp_path) -> Non
     (file := tmp_path / "known.tar").write_bytes(b"data")
     sha256 = hashlib.sha256(b"data").hexdigest()
     sound = Archive(url="", file="known.tar", sha256=sha256, md5=hashlib.md5(b"data").hexdigest())
-    assert verify(file, sound) == sha256
+    assert verify(file, [sound]) == sha256
     for wrong in {"md5": "0" * 32}, {"sha256": "0" * 64}:
         with pytest.raises(DataError, match=rf"known\.tar: its {next(iter(wrong))} is .* expected 000"):
-            verify(file, sound.model_copy(update=wrong))
-        assert verify(file, sound.model_copy(update=wrong | {"file": "other.tar"})) == sha256
+            verify(file, [sound.model_copy(update=wrong)])
+        assert verify(file, [sound.model_copy(update=wrong | {"file": "other.tar"})]) == sha256
 
 
 def test_voc_is_laid_out_with_the_folder_of_pictures_on_top(tmp_path) -> None:
@@ -204,7 +204,8 @@ def test_sbd_gives_masks_to_pictures_of_voc_that_have_none(tmp_path) -> None:
     assert (root / LISTS / "train_aug.txt").read_text().split() == ["a", "b", "d", "e"]  # c is in val
     assert left_behind(root / "SegmentationClassAug") == {"d.png", "e.png"}
     masks = {
-        pair.name: read_mask(pair.mask, 21).max() for pair in find_pairs(load_description("voc"), root, "train_aug")
+        pair.name: read_mask(pair.mask, LabelMap(21)).max()
+        for pair in find_pairs(load_description("voc"), root, "train_aug")
     }
     assert masks == {"a": 0, "b": 0, "d": 7, "e": 7}
     colours = Image.open(root / "SegmentationClassAug" / "d.png").getpalette()

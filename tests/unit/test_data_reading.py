@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mbseg.data.labels import LabelMap
 from mbseg.data.reading import read_image, read_mask, read_sample
 from mbseg.data.samples import Pair
 from mbseg.errors import DataError
@@ -104,7 +105,7 @@ def test_a_folder_in_place_of_a_picture_is_named(tmp_path) -> None:
 @pytest.mark.parametrize("colour_type", [0, 2])
 def test_a_png_that_lacks_rows_is_refused_though_it_is_well_formed(colour_type: int, tmp_path) -> None:
     row = b"\0" + b"\x07" * (8 * (3 if colour_type == 2 else 1))
-    read_mask_or_image = read_image if colour_type == 2 else lambda file: read_mask(file, 21)
+    read_mask_or_image = read_image if colour_type == 2 else lambda file: read_mask(file, LabelMap(21))
     read_mask_or_image(png(tmp_path / "whole.png", 8, 10, row * 10, colour_type))
     with pytest.raises(DataError, match=r"short\.png: .*ends before the picture does"):
         read_mask_or_image(png(tmp_path / "short.png", 8, 10, row * 9, colour_type))
@@ -113,7 +114,7 @@ def test_a_png_that_lacks_rows_is_refused_though_it_is_well_formed(colour_type: 
 def test_a_png_that_is_black_at_the_bottom_is_sound(tmp_path) -> None:
     assert not read_image(saved(tmp_path / "a.png", np.zeros((9, 7, 3), np.uint8))).any()
     for bits in 1, 2, 4, 8:
-        assert not read_mask(palette_mask(tmp_path / "a.png", LABELS * 0, bits), 1).any()
+        assert not read_mask(palette_mask(tmp_path / "a.png", LABELS * 0, bits), LabelMap(1)).any()
 
 
 def test_a_small_file_with_a_giant_picture_is_refused_before_it_is_decoded(tmp_path) -> None:
@@ -125,37 +126,37 @@ def test_a_small_file_with_a_giant_picture_is_refused_before_it_is_decoded(tmp_p
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_a_palette_mask_is_read_by_its_indices(bits: int, tmp_path) -> None:
-    assert (read_mask(palette_mask(tmp_path / "a.png", bits=bits), 5) == LABELS).all()
+    assert (read_mask(palette_mask(tmp_path / "a.png", bits=bits), LabelMap(5)) == LABELS).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_grey_mask_is_read_by_its_values(dtype, tmp_path) -> None:
-    assert (read_mask(saved(tmp_path / "a.png", LABELS.astype(dtype)), 5) == LABELS).all()
+    assert (read_mask(saved(tmp_path / "a.png", LABELS.astype(dtype)), LabelMap(5)) == LABELS).all()
 
 
 def test_an_rgb_mask_is_mapped_by_the_palette_and_refused_without(tmp_path) -> None:
     palette = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 9, 9))
     file = saved(tmp_path / "a.png", np.array(palette, np.uint8)[LABELS])
-    assert (read_mask(file, 4, void=(4,), palette=palette) == np.where(LABELS == 4, 255, LABELS)).all()
+    assert (read_mask(file, LabelMap(4, void=(4,), palette=palette)) == np.where(LABELS == 4, 255, LABELS)).all()
     with pytest.raises(DataError, match=r"a\.png: an RGB mask of no palette"):
-        read_mask(file, 4)
+        read_mask(file, LabelMap(4))
     with pytest.raises(DataError, match=r"a\.png: its colour \[9, 9, 9\] is not in the palette"):
-        read_mask(file, 4, palette=palette[:4])
+        read_mask(file, LabelMap(4, palette=palette[:4]))
 
 
 def test_a_label_out_of_range_is_named_with_its_file(tmp_path) -> None:
     with pytest.raises(DataError, match=r"a\.png: label 4 is neither in 0\.\.3 nor 255"):
-        read_mask(palette_mask(tmp_path / "a.png"), 4)
+        read_mask(palette_mask(tmp_path / "a.png"), LabelMap(4))
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("LA", "png"), ("L", "jpg"), ("CMYK", "tif")])
 def test_a_mask_that_cannot_hold_labels_is_refused(mode: str, suffix: str, tmp_path) -> None:
     with pytest.raises(DataError, match=rf"a\.{suffix}: a .*PNG"):
-        read_mask(saved(tmp_path / f"a.{suffix}", COLOURS, mode), 5)
+        read_mask(saved(tmp_path / f"a.{suffix}", COLOURS, mode), LabelMap(5))
 
 
 def test_a_mask_of_another_size_is_named_with_its_picture(tmp_path) -> None:
     image = saved(tmp_path / "a.png", COLOURS)
     mask = palette_mask(tmp_path / "m.png", LABELS[:8])
     with pytest.raises(DataError, match=r"m\.png: the mask is 8 x 6 .*a\.png is 9 x 6"):
-        read_sample(Pair("a", image, mask), 5)
+        read_sample(Pair("a", image, mask), LabelMap(5))
