@@ -16,6 +16,7 @@ COMMANDS = {  # the functions are imported when they are asked for
     "train": "Train a model.",
     "evaluate": "Score weights on the validation split.",
     "profile": "Count params, multiply-adds and memory, layer by layer.",
+    "models": "List what there is to build with: backbones, heads, weights, published scores.",
     "demo": "Draw a model's class map over a video, a folder of pictures or a camera.",
     "import-weights": "Bring weights of torchvision, timm or TensorFlow Lite into a file of mbseg.",
     "prepare-dataset": "Download a data set, or take it from an archive, and lay it out.",
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return USER_MISTAKE
     except KeyboardInterrupt:
-        print("interrupted; a training goes on with --resume", file=sys.stderr)
+        print("interrupted" + ("; go on with --resume" if tokens[:1] == ["train"] else ""), file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `mbseg ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

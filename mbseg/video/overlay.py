@@ -5,20 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mbseg.video.opencv import quiet_cv2
+
 UInt8Array = NDArray[np.uint8]
 Colour = tuple[int, int, int]  # RGB
 GAP = 12  # pixels
 
 
 def overlay(image: UInt8Array, mask: UInt8Array, palette: Sequence[Colour], *, opacity: float = 0.6) -> UInt8Array:
-    """Picture [H, W, 3] RGB with the colours of its class map [H, W] over it.
+    """Picture [H, W, 3] with the colours of its class map [H, W] over it; both RGB, or both BGR.
 
     Ignored pixels (255) stay bare, and so do classes whose colour is black, as the background's is in most palettes.
     """
-    colours = colour_table(palette)[mask]
-    blended = image * (1 - opacity) + colours * opacity
-    bare = ~colours.any(-1, keepdims=True)
-    return np.where(bare, image, blended.round()).astype(np.uint8)
+    cv2 = quiet_cv2()
+    colours = colour_table(palette)
+    blended = cv2.addWeighted(image, 1 - opacity, colours[mask], opacity, 0)
+    bare = (colours.max(1) == 0).astype(np.uint8)
+    drawn: UInt8Array = cv2.copyTo(image, bare[mask], blended)
+    return drawn
 
 
 def colour_table(palette: Sequence[Colour]) -> UInt8Array:

@@ -1,0 +1,157 @@
+"""Where drawn frames go: a video, a folder of pictures, a single picture, or nowhere."""
+
+import os
+import uuid
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Self
+
+from mbseg.errors import RunError
+from mbseg.files import TEMPORARY_SUFFIX, write_atomically
+from mbseg.video.opencv import quiet_cv2, silent_stderr
+from mbseg.video.sources import PICTURE_SUFFIXES, Frame, Source
+
+CODECS = {".mp4": "mp4v", ".webm": "VP90", ".avi": "MJPG"}  # what the wheels of OpenCV can write
+
+
+class Sink(ABC):
+    """Takes frames while it is open; what it makes bears its final name only once it is whole."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def write(self, frame: Frame) -> None:
+        """Raises RunError if it cannot be written."""
+
+    def __exit__(self, _kind: type[BaseException] | None, /, *_error: object) -> None:
+        return
+
+
+class Nowhere(Sink):
+    """For measuring."""
+
+    def write(self, frame: Frame) -> None:
+        pass
+
+
+class Picture(Sink):
+    """One picture."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, frame: Frame) -> None:
+        write_picture(self.path, frame)
+
+
+class PictureFolder(Sink):
+    """Every frame as a picture under its own name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, frame: Frame) -> None:
+        write_picture(self.path / frame.name, frame)
+
+
+class Video(Sink):
+    """A video of the size that it is opened with; frames of another size are resized to it.
+
+    An odd last row or column is cut off, as the codecs have no room for it.
+    """
+
+    def __init__(self, path: Path, *, size: tuple[int, int], fps: float) -> None:
+        self.path = path
+        self.size = size  # (height, width)
+        self.fps = fps
+        self.part = path.with_name(f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}{path.suffix}")  # the suffix tells the format
+        self.written = 0
+        self.writer: Any = None
+
+    def __enter__(self) -> Self:
+        cv2 = quiet_cv2()
+        height, width = self.size
+        code = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
+        with silent_stderr():
+            self.writer = cv2.VideoWriter(str(self.part), cv2.CAP_FFMPEG, code, self.fps, (width, height))
+        if not self.writer.isOpened():
+            self.part.unlink(missing_ok=True)
+            raise RunError(f"cannot write {self.path} of {height} x {width} pixels; name another --output")
+        return self
+
+    def write(self, frame: Frame) -> None:
+        pixels = frame.pixels
+        if pixels.shape[:2] != self.size:
+            pixels = quiet_cv2().resize(pixels, self.size[::-1])
+        self.writer.write(pixels)
+        self.written += 1
+
+    def __exit__(self, kind: type[BaseException] | None, /, *_error: object) -> None:
+        """Keeps what was written, unless it ended with an error."""
+        self.writer.release()
+        try:
+            if self.written and kind is None:
+                self._finish()
+        finally:
+            self.part.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        if not quiet_cv2().VideoCapture(str(self.part)).read()[0]:  # the writer itself reports no error
+            raise RunError(f"{self.path} came out unreadable, so it is not kept; is the disk full?")
+        os.replace(self.part, self.path)
+
+
+def write_picture(path: Path, frame: Frame) -> None:
+    _, data = quiet_cv2().imencode(path.suffix, frame.pixels)
+    write_atomically(path, data.tobytes())
+
+
+def make_sink(output: Path | None, source: Source, *, overwrite: bool) -> Sink:
+    """The sink for an output of this name; None is nowhere. Folders on the way are made.
+
+    Raises RunError for what exists already (unless `overwrite`), is the source itself, has a suffix that cannot be
+    written, or cannot be made.
+    """
+    if output is None:
+        return Nowhere()
+    sink = sink_for(output, source)
+    check_free(output, source, overwrite=overwrite)
+    try:
+        (output if isinstance(sink, PictureFolder) else output.parent).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"--output {output} cannot be made: {error.strerror}") from None
+    return sink
+
+
+def sink_for(output: Path, source: Source) -> Sink:
+    suffix = output.suffix.lower()
+    if output.is_dir() or not suffix:
+        return PictureFolder(output)
+    if suffix in CODECS:
+        return Video(output, size=source.size, fps=source.fps)
+    if suffix not in PICTURE_SUFFIXES:
+        raise RunError(
+            f"--output {output}: {suffix} cannot be written; name a video ({', '.join(CODECS)}), a picture "
+            f"({', '.join(PICTURE_SUFFIXES)}) or a folder (no suffix)"
+        )
+    if source.length != 1:
+        raise RunError(f"--output {output} is one picture, the source is not; name a video or a folder")
+    return Picture(output)
+
+
+def check_free(output: Path, source: Source, *, overwrite: bool) -> None:
+    if source.path is not None and is_same(source.path, *written_paths(output, source.path)):
+        raise RunError(f"--output {output} would replace the source itself; name another")
+    taken = any(output.iterdir()) if output.is_dir() else output.exists()
+    if taken and not overwrite:
+        raise RunError(f"--output {output} is there already; add --overwrite to replace it, or name another")
+
+
+def written_paths(output: Path, source: Path) -> tuple[Path, ...]:
+    """Where the output of a source may come to lie: a single file also below an output folder, under its own name."""
+    return (output, output / source.name) if source.is_file() else (output,)
+
+
+def is_same(path: Path, *others: Path) -> bool:
+    return any(other.exists() and other.samefile(path) for other in others)

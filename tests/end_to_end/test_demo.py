@@ -1,0 +1,190 @@
+"""`mbseg demo`: from a weights file and a stream to a drawn stream, and every way to end."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mbseg import build, demo
+from mbseg.cli import main
+from mbseg.config.load import make_experiment
+from mbseg.models.prediction import Predictor, Protocol
+from mbseg.nn.fuse import fused
+from mbseg.nn.norm import Normalize
+from mbseg.video.overlay import overlay
+from mbseg.video.sinks import Video
+from mbseg.video.sources import Frame, open_source
+from mbseg.weights.store import save_weights
+from tests.helpers import calibrated
+
+SIZE = (48, 64)
+STAGES = {"decode", "infer", "draw", "write"}
+TREE = {
+    "device": "cpu",
+    "data": {"kind": "camvid", "root": "datasets/camvid"},
+    "model": {"backbone": {"width_mult": 0.35}, "head": {"channels": 8}},
+    "train": {"steps": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that sees differences, though it was never trained."""
+    torch.manual_seed(0)
+    experiment = make_experiment(TREE, source="test")
+    patches = torch.nn.functional.interpolate(torch.randn(16, 3, 5, 5), (65, 65))
+    model = calibrated(build.segmentation_model(experiment.model, 11, weights=False), patches)
+    with torch.no_grad():
+        model.head.classifier.weight.normal_()
+        model.head.classifier.bias -= model(patches).mean((0, 2, 3))
+    file = tmp_path_factory.mktemp("demo") / "small.safetensors"
+    save_weights(file, model.state_dict(), build.model_card(experiment, {}))
+    return file
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Six frames with as much blue as there is no red."""
+    with Video(tmp_path / "in.avi", size=SIZE, fps=10) as sink:
+        for number in range(6):
+            pixels = np.random.default_rng(number).integers(0, 60, (*SIZE, 3)).astype(np.uint8)
+            sink.write(Frame("", pixels + np.array([180, 60, 0], np.uint8)))
+    return tmp_path / "in.avi"
+
+
+def run(weights: Path, *arguments: str | Path) -> int:
+    return main(["demo", str(weights), *map(str, arguments)])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".avi"])
+def test_a_video_comes_out_drawn_with_its_size_rate_and_length(
+    suffix: str, weights: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / f"out{suffix}"
+    assert run(weights, "--source", video, "--output", output, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["frames"], result["interrupted"], result["network_size"]) == (6, False, [49, 65])
+    assert result["fps"] > 0
+    assert 0 < result["latency_ms"]["p50"] <= result["latency_ms"]["p95"]
+    assert set(result["stages_ms"]) == STAGES
+    drawn = open_source(str(output))
+    assert (drawn.size, drawn.fps) == (SIZE, 10)
+    for before, after in zip(open_source(str(video)).frames, drawn.frames, strict=True):
+        assert np.abs(before.pixels.astype(int) - after.pixels).mean() > 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["in.avi", output.name])
+
+
+def test_pictures_keep_their_names_and_sizes_and_are_drawn_as_the_model_sees_them(
+    weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    sizes = {"9.png": (40, 61), "10.png": (33, 50)}
+    for number, (name, size) in enumerate(sizes.items()):
+        patches = np.random.default_rng(number).integers(0, 256, (3, 4, 3)).astype(np.uint8)
+        pixels = cv2.resize(patches, size[::-1], interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(tmp_path / "in" / name), pixels)
+    assert run(weights, "--source", tmp_path / "in", "--output", tmp_path / "out") == 0
+    model = build.load(weights)
+    assert model.card is not None
+    predictor = Predictor(model, Normalize(model.card.mean, model.card.std), Protocol())
+    for name in sizes:
+        image = cv2.imread(str(tmp_path / "in" / name))[..., ::-1].copy()
+        mask = predictor(torch.from_numpy(image).permute(2, 0, 1)[None])[0].numpy()
+        expected = overlay(image, mask, model.card.palette)
+        drawn = cv2.imread(str(tmp_path / "out" / name))[..., ::-1]
+        assert drawn.shape == image.shape
+        assert (np.abs(drawn.astype(int) - expected) <= 1).mean() > 0.99  # fused: a pixel may change sides
+        assert len(np.unique(mask)) > 1
+
+
+def test_a_single_picture_becomes_a_picture(weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / "in.jpg"), np.full((*SIZE, 3), 99, np.uint8))
+    assert run(weights, "--source", tmp_path / "in.jpg", "--output", tmp_path / "deep" / "out.png") == 0
+    assert cv2.imread(str(tmp_path / "deep" / "out.png")).shape == (*SIZE, 3)
+    said = capsys.readouterr().out
+    assert said.startswith("frames          1\nspeed ")
+    assert f"written         {tmp_path / 'deep' / 'out.png'}" in said
+
+
+def test_without_output_it_only_measures_and_stops_where_told(
+    weights: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(weights, "--source", video, "--frames", "4", "--longer-side", "33", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["frames"], result["output"], result["network_size"]) == (4, None, [33, 33])
+    assert [path.name for path in tmp_path.iterdir()] == ["in.avi"]
+
+
+def test_longer_side_wins_over_the_padding_of_an_imported_protocol(
+    weights: Path, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    padded = ["evaluate.pad_to=[81,81]", "--source", str(video), "--frames", "1", "--json"]
+    assert run(weights, *padded) == 0
+    assert json.loads(capsys.readouterr().out)["network_size"] == [81, 81]
+    assert run(weights, *padded, "--longer-side", "33") == 0
+    assert json.loads(capsys.readouterr().out)["network_size"] == [33, 33]
+
+
+def test_ctrl_c_leaves_a_playable_video_and_the_figures_so_far(
+    weights: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = demo.Segmenter.draw
+    drawn = []
+
+    def draw_three(self: demo.Segmenter, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        drawn.append(mask)
+        if len(drawn) == 4:
+            raise KeyboardInterrupt
+        return draw(self, pixels, mask)
+
+    monkeypatch.setattr(demo.Segmenter, "draw", draw_three)
+    assert run(weights, "--source", video, "--output", tmp_path / "out.mp4", "--json") == 130
+    result = json.loads(capsys.readouterr().out)
+    assert (result["frames"], result["interrupted"]) == (3, True)
+    assert len(list(open_source(str(tmp_path / "out.mp4")).frames)) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "nowhere.mp4"], "nowhere.mp4: there is no such file or folder"),
+        (["--source", "in.avi", "--output", "out.mkv"], "cannot be written; name a video"),
+        (["--source", "in.avi", "--output", "in.avi", "--overwrite"], "would replace the source"),
+        (["--source", "in.avi", "--output", "in.avi/out.mp4"], "cannot be made"),
+        (["--source", "in.avi", "--frames", "0"], "--frames is 0; it must be 1 or more"),
+        (["--source", "in.avi", "--longer-side", "-3"], "--longer-side is -3"),
+        (["--source", "in.avi", "evaluate.flp=true"], "did you mean evaluate.flip?"),
+        ([], "--source"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    arguments: list[str],
+    message: str,
+    weights: Path,
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = video.read_bytes()
+    assert run(weights, *arguments) == 2
+    said = capfd.readouterr()
+    assert message in said.err
+    assert (said.out, said.err.strip().count("\n")) == ("", 0)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == {video: before}
+
+
+def test_a_fused_network_computes_the_same_without_batch_norm(weights: Path) -> None:
+    model = build.load(weights)
+    images = torch.randn(1, 3, 65, 97)
+    folded = fused(model)
+    assert not [part for part in folded.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    with torch.no_grad():
+        expected = model(images)
+        assert expected.std() > 1e-3
+        torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
