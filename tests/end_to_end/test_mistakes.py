@@ -91,7 +91,7 @@ def test_a_damaged_data_set_is_named_in_one_line(
         ("data.train=train_aug", r"train_aug.txt; the lists there are train, trainval, val"),
         ("train.stepps=3", "unknown key train.stepps; did you mean train.steps?"),
         ("model.head.at=c9", "no feature map named ['c9']"),
-        ("model.output_stride=4", "output stride 4 is not possible; MobileNets have 8, 16 and 32"),
+        ("model.output_stride=4", "output stride 4 is not possible; 8, 16 and 32 are"),
         ("data.crop_size=[9, 9]", "smaller than the output stride 16"),
         ("train.batch_size=1", "needs two pictures or more"),
         ("train.batch_size=64", "do not fill one batch of 64"),

@@ -1,0 +1,198 @@
+"""The MobileNet inside the graph of a .tflite file: its blocks read one by one, then recognised by their shapes."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from mbseg.backbones.blockspec import BlockSpec, NetworkSpec, ReducedTail, Width
+from mbseg.backbones.dilation import dilate
+from mbseg.backbones.zoo import MOBILENETS
+from mbseg.errors import ConfigError, WeightsError
+from mbseg.nn.activation import Activation
+from mbseg.weights.tflite_file import Operator
+from mbseg.weights.tflite_graph import Graph
+from mbseg.weights.tflite_layers import (
+    Convolution,
+    global_pooling,
+    hard_sigmoid,
+    only_convolution,
+)
+
+NEAR = 0.05  # a width lies so near to what the channels of the last block say; they may be rounded
+DIVISORS = (8, 1)
+TAILS: tuple[ReducedTail | None, ...] = (None, "segmentation")  # what a config can ask for
+
+
+@dataclass(frozen=True)
+class SqueezeExcite:
+    reduce: Convolution
+    widen: Convolution
+    output: int
+    operators: tuple[Operator, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of the file: its convolutions under our names, and what they amount to."""
+
+    spec: BlockSpec
+    layers: Mapping[str, Convolution]
+    squeeze_excite: SqueezeExcite | None
+    output: int
+    operators: tuple[Operator, ...]
+
+
+@dataclass(frozen=True)
+class Body:
+    """Stem, blocks and, where there is one, the last 1x1 convolution."""
+
+    stem: Convolution
+    blocks: tuple[Block, ...]
+    last_conv: Convolution | None
+    output: int
+
+    @property
+    def output_stride(self) -> int:
+        return math.prod((self.stem.stride, *(block.spec.stride for block in self.blocks)))
+
+
+def read_body(graph: Graph, at: int) -> Body:
+    """From the normalised picture, tensor `at`, to the map that the head reads. Raises WeightsError."""
+    stem = only_convolution(graph, at)
+    if stem is None or stem.depthwise or (stem.kernel_size, stem.stride, stem.dilation) != (3, 2, 1):
+        raise graph.stopped(at, "a MobileNet's stem (3x3 convolution of stride 2)")
+    graph.take(stem.operators)
+    at = stem.output
+    blocks = []
+    while block := read_block(graph, at):
+        graph.take(block.operators)
+        blocks.append(block)
+        at = block.output
+    if not blocks:
+        raise graph.stopped(at, "a MobileNet's first block (depthwise convolution)")
+    last_conv = read_last_conv(graph, at)
+    if last_conv:
+        graph.take(last_conv.operators)
+    return Body(stem, tuple(blocks), last_conv, last_conv.output if last_conv else at)
+
+
+def read_last_conv(graph: Graph, at: int) -> Convolution | None:
+    """V2's and V3's 1x1 convolution between the blocks and what reads them; heads pool, and have two readers."""
+    last_conv = only_convolution(graph, at)
+    return last_conv if last_conv and len(graph.readers(at)) == 1 and global_pooling(graph, last_conv.output) else None
+
+
+def read_block(graph: Graph, at: int) -> Block | None:
+    """The block that begins at tensor `at`; None where no block does."""
+    expand, depthwise = None, only_convolution(graph, at)
+    if depthwise and not depthwise.depthwise:
+        expand, depthwise = depthwise, only_convolution(graph, depthwise.output)
+    if depthwise is None or not depthwise.depthwise or not is_pointwise(expand):
+        return None
+    squeeze = read_squeeze_excite(graph, depthwise.output)
+    project = only_convolution(graph, squeeze.output if squeeze else depthwise.output)
+    if project is None or project.depthwise or not is_pointwise(project):
+        raise graph.stopped(squeeze.output if squeeze else depthwise.output, "a block's projection (1x1 convolution)")
+    sum_with_input = graph.only_reader(project.output, "ADD")
+    shortcut = sum_with_input if sum_with_input and at in sum_with_input.inputs else None
+    layers = {"expand": expand, "depthwise": depthwise, "project": project}
+    found = {name: layer for name, layer in layers.items() if layer}
+    operators = [operator for layer in found.values() for operator in layer.operators]
+    return Block(
+        block_spec(graph, found, squeeze, has_shortcut=shortcut is not None),
+        found,
+        squeeze,
+        shortcut.outputs[0] if shortcut else project.output,
+        (*operators, *(squeeze.operators if squeeze else ()), *([shortcut] if shortcut else [])),
+    )
+
+
+def block_spec(
+    graph: Graph, layers: Mapping[str, Convolution], squeeze: SqueezeExcite | None, *, has_shortcut: bool
+) -> BlockSpec:
+    """What the block would be in our tables. Raises WeightsError for activations that no MobileNet has."""
+    depthwise, project = layers["depthwise"], layers["project"]
+    first = layers.get("expand", depthwise)
+    if depthwise.activation is None or first.activation != depthwise.activation:
+        raise graph.refusal(depthwise.operators[-1], "its activation is missing, or not that of the expansion")
+    if project.activation not in (None, depthwise.activation):
+        raise graph.refusal(project.operators[-1], f"activation {project.activation} behind a projection")
+    return BlockSpec(
+        in_channels=first.in_channels,
+        expanded_channels=depthwise.out_channels,
+        out_channels=project.out_channels,
+        stride=depthwise.stride,
+        shortcut=has_shortcut,
+        linear=project.activation is None,
+        kernel_size=depthwise.kernel_size,
+        dilation=depthwise.dilation,
+        activation=depthwise.activation,
+        squeeze_channels=squeeze.reduce.out_channels if squeeze else None,
+    )
+
+
+def read_squeeze_excite(graph: Graph, at: int) -> SqueezeExcite | None:
+    """Mean, 1x1 convolution and ReLU, 1x1 convolution and hard sigmoid, product with the map."""
+    pooling = global_pooling(graph, at)
+    reduce = pooling and only_convolution(graph, pooling.output)
+    widen = reduce and only_convolution(graph, reduce.output)
+    gate = widen and hard_sigmoid(graph, widen.output)
+    scaled = gate and graph.only_reader(gate.output, "MUL")
+    if not (pooling and reduce and widen and gate and scaled):
+        return None
+    if at not in scaled.inputs or reduce.activation != "relu" or widen.activation is not None:
+        return None
+    operators = (*pooling.operators, *reduce.operators, *widen.operators, *gate.operators, scaled)
+    return SqueezeExcite(reduce, widen, scaled.outputs[0], operators)
+
+
+def is_pointwise(layer: Convolution | None) -> bool:
+    return layer is None or (layer.kernel_size == layer.stride == layer.dilation == 1 and not layer.depthwise)
+
+
+def recognize(body: Body, origin: str) -> dict[str, Any]:
+    """The `backbone` section of a config that builds this very body. Raises WeightsError if there is none."""
+    for section, network in candidates(body):
+        if matches(body, network):
+            return section
+    last = body.blocks[-1].spec
+    raise WeightsError(
+        f"{origin} holds no backbone that mbseg knows: its {len(body.blocks)} blocks, from {body.stem.out_channels} to "
+        f"{last.out_channels} channels at stride {body.output_stride}, are none of {', '.join(MOBILENETS)} at any width"
+    )
+
+
+def candidates(body: Body) -> Iterator[tuple[dict[str, Any], NetworkSpec]]:
+    """Every network of as many blocks, at the widths that the last block's channels allow, the nearest first."""
+    for name, tail in product(MOBILENETS, TAILS):
+        with contextlib.suppress(ConfigError):  # V1 has no reduced tail
+            printed = MOBILENETS[name].spec(Width(), tail).blocks
+            widths = widths_near(body.blocks[-1].spec.out_channels / printed[-1].out_channels)
+            for width, divisor in product(widths, DIVISORS) if len(printed) == len(body.blocks) else ():
+                yield backbone_section(name, width, divisor, tail), MOBILENETS[name].spec(Width(width, divisor), tail)
+
+
+def backbone_section(name: str, width: float, divisor: int, tail: ReducedTail | None) -> dict[str, Any]:
+    section: dict[str, Any] = {"name": name, "width_mult": width, "padding": "tensorflow"}
+    if divisor != DIVISORS[0]:
+        section["channel_divisor"] = divisor
+    return section | {"reduced_tail": True} if tail else section
+
+
+def widths_near(ratio: float) -> list[float]:
+    """The hundredths about `ratio` that a config may have, the nearest first."""
+    near = range(math.floor(100 * (ratio - NEAR)), math.ceil(100 * (ratio + NEAR)) + 1)
+    return sorted((width / 100 for width in near if 10 <= width <= 400), key=lambda width: abs(width - ratio))
+
+
+def matches(body: Body, network: NetworkSpec) -> bool:
+    """Whether stem, blocks (dilated for the file's output stride) and last convolution are the network's."""
+    ours: list[tuple[int | None, Activation | None]] = [(network.stem_channels, network.activation)]
+    theirs = [(body.stem.out_channels, body.stem.activation)]
+    if body.last_conv:
+        ours.append((network.last_conv_channels, network.activation))
+        theirs.append((body.last_conv.out_channels, body.last_conv.activation))
+    return theirs == ours and [block.spec for block in body.blocks] == list(dilate(network.blocks, body.output_stride))
