@@ -170,7 +170,7 @@ def test_frozen_statistics_of_the_backbone_stand_still(config: str, tmp_path: Pa
     run(config, tmp_path / "run", "train.steps=2", "train.freeze_norm=true")
     state = load_checkpoint(tmp_path / "run" / "last.pt").model
     assert not state["backbone.stem.norm.running_mean"].any()
-    assert state["head.project.norm.running_mean"].any()
+    assert state["head.pyramid.project.norm.running_mean"].any()
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_state(
