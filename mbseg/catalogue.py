@@ -14,22 +14,21 @@ from mbseg.backbones.dilation import OUTPUT_STRIDES
 from mbseg.backbones.zoo import (
     MOBILENETS,
     RESNET,
-    build_backbone,
     default_head_at,
     default_low_at,
     known_taps,
     network_spec,
+    plan_backbone,
 )
 from mbseg.create import REDUCED_TAILS
 from mbseg.errors import ConfigError
-from mbseg.heads.zoo import KEYS, SMP, HeadOptions, complete
+from mbseg.heads.zoo import HEADS, SMP, HeadOptions, plan_head
 from mbseg.weights.imagenet import PUBLISHED
 
 NAMES = (*MOBILENETS, RESNET)
 IMAGE_SIZE = (224, 224)  # of the multiply-adds: what ImageNet's networks are compared at
 UNDILATED = 32
 RESNET_SOURCE = "arXiv:1512.03385; TensorFlow DeepLab's beta"
-HEAD_SOURCES = {"deeplabv3": "arXiv:1706.05587", "deeplabv3plus": "arXiv:1802.02611", "lraspp": "arXiv:1905.02244"}
 
 Setting = str | int | float | bool | None  # None: follows from the backbone
 
@@ -113,7 +112,7 @@ def whole_catalogue() -> Catalogue:
     """All but timm's models, which are too many to be built."""
     return Catalogue(
         backbones=tuple(describe_backbone(name) for name in NAMES),
-        heads=tuple(describe_head(kind) for kind in KEYS),
+        heads=tuple(describe_head(kind) for kind in HEADS),
         decoders=tuple(describe_decoders()),
         imports=IMPORTS,
         published=ROWS,
@@ -152,7 +151,7 @@ def built_at(name: str, output_stride: int, taps: Sequence[str]) -> Backbone | N
     """None where the backbone cannot be dilated to that output stride, as some of timm's."""
     try:
         with torch.device("meta"):
-            return build_backbone(name, output_stride=output_stride, taps=taps)
+            return plan_backbone(name, output_stride=output_stride, taps=taps).build()
     except ConfigError:
         return None
 
@@ -178,12 +177,13 @@ def describe_tap(name: str, infos: Mapping[int, Mapping[str, FeatureInfo]]) -> T
 
 
 def describe_head(kind: str) -> HeadEntry:
-    return HeadEntry(kind, HEAD_SOURCES[kind], {key: default_of(kind, key) for key in KEYS[kind]})
+    family = HEADS[kind]
+    return HeadEntry(kind, family.source, {key: default_of(kind, key) for key in family.keys})
 
 
 def default_of(kind: str, key: str) -> Setting:
     """What the head chooses on every backbone; None where that differs, and for rates, which follow from the stride."""
-    defaults = {getattr(complete(HeadOptions(kind), name), key) for name in NAMES}
+    defaults = {getattr(plan_head(HeadOptions(kind), name).options, key) for name in NAMES}
     return defaults.pop() if len(defaults) == 1 else None
 
 

@@ -2,21 +2,23 @@
 
 import logging
 from collections.abc import Sequence
+from typing import TypeVar, get_args
 
 from mbseg.backbones.base import Backbone
 from mbseg.backbones.blockspec import ReducedTail
 from mbseg.backbones.variant import AS_PUBLISHED, Variant
-from mbseg.backbones.zoo import build_backbone, plan_backbone
+from mbseg.backbones.zoo import plan_backbone
 from mbseg.errors import ConfigError
 from mbseg.heads.aspp import Aspp
-from mbseg.heads.zoo import HeadOptions, build_head, complete, head_taps
+from mbseg.heads.zoo import HeadOptions, plan_head
 from mbseg.models.segmentation import SegmentationModel
-from mbseg.weights.imagenet import IMAGENET, load_backbone_weights, preprocessing_hint
+from mbseg.weights.imagenet import expectations, load_backbone_weights
 
 logger = logging.getLogger(__name__)
 
-REDUCED_TAILS: tuple[ReducedTail, ...] = ("segmentation", "detection")
-ASPP: tuple[Aspp, ...] = ("dense", "separable", "none")
+REDUCED_TAILS: tuple[ReducedTail, ...] = get_args(ReducedTail)
+ASPP: tuple[Aspp, ...] = get_args(Aspp)
+Choice = TypeVar("Choice", bound=str)
 
 
 def create_backbone(
@@ -36,14 +38,15 @@ def create_backbone(
     Raises ConfigError for what the backbone cannot do, WeightsError for weights that do not fit.
     """
     check_width(width_mult)
-    backbone = build_backbone(
+    planned = plan_backbone(
         name,
         width_mult=width_mult,
         output_stride=output_stride,
         taps=("c2", "c3", "c4", "c5") if taps is None else taps,
-        reduced_tail=known_tail(reduced_tail),
+        reduced_tail=choice("reduced_tail", reduced_tail, REDUCED_TAILS),
         variant=variant,
     )
+    backbone = planned.build()
     start_from(backbone, weights, name, width_mult)
     return backbone
 
@@ -78,18 +81,19 @@ def create_segmenter(
     """
     if not 1 <= num_classes <= 255:
         raise ConfigError(f"num_classes is {num_classes}; 1 to 255 are possible, as 255 in a mask means ignored")
-    asked = HeadOptions(head, known_aspp(aspp), head_at, low_at, head_channels, rates, refine, dropout)
     check_width(width_mult)
-    options = complete(asked, backbone)
+    planned_head = plan_head(
+        HeadOptions(head, choice("aspp", aspp, ASPP), head_at, low_at, head_channels, rates, refine, dropout), backbone
+    )
     planned = plan_backbone(
         backbone,
         width_mult=width_mult,
         output_stride=output_stride,
-        taps=head_taps(options, backbone),
+        taps=planned_head.taps,
         reduced_tail="segmentation" if reduced_tail else None,
         variant=variant,
     )
-    built = build_head(options, planned.feature_info, num_classes=num_classes, align_corners=align_corners)
+    built = planned_head.build(planned.feature_info, num_classes, align_corners)
     body = planned.build()
     start_from(body, weights, backbone, width_mult)
     return SegmentationModel(body, built, align_corners=align_corners)
@@ -100,8 +104,9 @@ def start_from(backbone: Backbone, weights: str | None, name: str, width_mult: f
     if weights is None:
         return
     report = load_backbone_weights(backbone, weights, name=name, width_mult=width_mult)
-    hint = preprocessing_hint(name, width_mult) if weights == IMAGENET else ""
-    logger.info("%s weights from %s: %s%s", name, weights, report, hint)
+    logger.info("%s weights from %s: %s", name, weights, report)
+    if keys := expectations(backbone, weights, name=name, width_mult=width_mult):
+        logger.warning("these weights expect %s", keys)
 
 
 def check_width(width_mult: float) -> None:
@@ -109,19 +114,11 @@ def check_width(width_mult: float) -> None:
         raise ConfigError(f"width_mult is {width_mult}; 0.1 to 4 are possible")
 
 
-def known_tail(reduced_tail: str | None) -> ReducedTail | None:
-    for known in REDUCED_TAILS:
-        if reduced_tail == known:
-            return known
-    if reduced_tail is None:
+def choice(key: str, value: str | None, allowed: Sequence[Choice]) -> Choice | None:
+    """`value` as one of the `allowed` ones. Raises ConfigError for another."""
+    if value is None:
         return None
-    raise ConfigError(f"reduced_tail is {reduced_tail!r}; it can be None, {' or '.join(REDUCED_TAILS)}")
-
-
-def known_aspp(aspp: str | None) -> Aspp | None:
-    for known in ASPP:
-        if aspp == known:
-            return known
-    if aspp is None:
-        return None
-    raise ConfigError(f"aspp is {aspp!r}; it can be {', '.join(ASPP)}")
+    for one in allowed:
+        if one == value:
+            return one
+    raise ConfigError(f"{key} is {value!r}; it can be {', '.join(allowed)}")

@@ -26,3 +26,8 @@ class WeightsError(MbsegError):
 
 class RunError(MbsegError):
     """A run folder cannot be used, or a training cannot go on."""
+
+
+def first_line(error: Exception) -> str:
+    """What another library's exception says, short enough for one line of ours."""
+    return str(error).partition("\n")[0] or type(error).__name__

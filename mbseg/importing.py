@@ -9,11 +9,11 @@ from mbseg.config.load import make_experiment
 from mbseg.config.schema import Experiment
 from mbseg.errors import ConfigError, WeightsError
 from mbseg.weights.foreign import read_foreign
-from mbseg.weights.hubs import fetch
+from mbseg.weights.hubs import check_known, fetch
 from mbseg.weights.imported import Imported
 from mbseg.weights.report import KeyReport, load_state
 from mbseg.weights.states import read_state
-from mbseg.weights.store import save_backbone, save_weights
+from mbseg.weights.store import BackboneFacts, save_backbone, save_weights
 
 Tree = dict[str, Any]
 
@@ -63,7 +63,10 @@ def check_output(output: Path) -> None:
 
 def read_source(source: str, weights: Path | None) -> Imported:
     if source.startswith(LIBRARIES):
-        return read_foreign(fetch(source) if weights is None else read_state(weights), source)
+        check_known(source)
+        if weights is None:
+            return read_foreign(fetch(source), source)
+        return read_foreign(read_state(weights), f"{weights} as {source}")
     if weights is not None:
         raise ConfigError(f"--weights goes with torchvision:NAME or timm:NAME; {source} is a file itself")
     path = Path(source)
@@ -93,8 +96,9 @@ def write_model(imported: Imported, output: Path, overrides: Sequence[str]) -> K
 
 def experiment_for(imported: Imported, overrides: Sequence[str]) -> Experiment:
     """The config that the file will carry; the number of outputs decides the data set unless an override does."""
-    data: Tree = dict(DATA.get(imported.num_classes or 0, {}))
-    if not data and not any(override.startswith("data.kind=") for override in overrides):
+    is_named = any(override.startswith("data.kind=") for override in overrides)
+    data: Tree = {} if is_named else dict(DATA.get(imported.num_classes or 0, {}))
+    if not data and not is_named:
         known = ", ".join(f"{outputs}: {data['kind']}" for outputs, data in DATA.items())
         raise ConfigError(
             f"{imported.origin} has {imported.num_classes} outputs ({known}); "
@@ -112,5 +116,6 @@ def write_backbone(imported: Imported, output: Path, overrides: Sequence[str]) -
     backbone = build.whole_backbone(imported.model["backbone"])
     state = {key.removeprefix("backbone."): tensor for key, tensor in imported.state.items()}
     report = load_state(backbone, state, origin=imported.origin, ignored=imported.ignored)
-    save_backbone(output, backbone.state_dict(), origin=imported.origin)
+    facts = BackboneFacts(dict(imported.model["backbone"]), imported.mean, imported.std)
+    save_backbone(output, backbone.state_dict(), facts)
     return report

@@ -1,9 +1,9 @@
 """The YAML files that come with mbseg: in an installed wheel beside the code, in a checkout at its root."""
 
-from difflib import get_close_matches
 from pathlib import Path
 
 from mbseg.errors import ConfigError
+from mbseg.naming import hint
 
 PACKAGE = Path(__file__).parent
 
@@ -18,7 +18,7 @@ def dataset_file(name: str) -> Path:
     """The description of the data set `name`, say "voc". Raises ConfigError for an unknown one."""
     file = shipped_folder("datasets") / f"{name}.yaml"
     if not file.is_file():
-        raise ConfigError(f"no data set named {name!r}; {_known(name, dataset_names())}")
+        raise ConfigError(f"no data set named {name!r}; {hint(name, dataset_names())}")
     return file
 
 
@@ -35,9 +35,3 @@ def config_file(name: str) -> Path | None:
 def config_names() -> list[str]:
     folder = shipped_folder("configs")
     return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
-
-
-def _known(name: str, names: list[str]) -> str:
-    nearest = get_close_matches(name, names, n=1)
-    suggestion = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"there are {', '.join(names)}{suggestion}"

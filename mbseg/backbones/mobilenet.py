@@ -22,6 +22,7 @@ class MobileNet(Backbone):
     def __init__(self, plan: BackbonePlan, *, padding: Padding = "symmetric") -> None:
         super().__init__()
         self.feature_info = plan.feature_info
+        self.padding = padding
         self.names = {(end.block, end.expanded): name for name, end in plan.endpoints.items()}
         self.joins = tuple(block.joins_expansions for block in plan.blocks)
         self.stem = ConvNormAct(

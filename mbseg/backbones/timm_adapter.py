@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mbseg.backbones.base import Backbone, FeatureInfo, Features
 from mbseg.backbones.dilation import check_output_stride, check_taps
-from mbseg.errors import ConfigError
+from mbseg.errors import ConfigError, first_line
 
 TAP_STRIDES = {2: "c1", 4: "c2", 8: "c3", 16: "c4", 32: "c5"}
 UNDILATED = 32
@@ -93,8 +93,8 @@ def known_maps(name: str) -> dict[str, TimmMap]:
         found = try_out(name, UNDILATED)
     except Exception as error:  # every model has exceptions of its own
         raise ConfigError(
-            f"timm:{name} gives no feature maps of a picture of {TRIAL_SIZE[0]} x {TRIAL_SIZE[1]} ({reason(error)}); "
-            f"choose a model that takes pictures of any size"
+            f"timm:{name} gives no feature maps of a picture of {TRIAL_SIZE[0]} x {TRIAL_SIZE[1]} "
+            f"({first_line(error)}); choose a model that takes pictures of any size"
         ) from error
     known = {TAP_STRIDES[one.stride]: one for one in found if one.stride in TAP_STRIDES}
     if not known:
@@ -168,7 +168,3 @@ def check_name(name: str) -> None:
     nearest = get_close_matches(name, models) or get_close_matches(name.partition(".")[0], models)
     hint = f"the nearest are {', '.join(nearest)}" if nearest else "timm.list_models() lists them"
     raise ConfigError(f"timm has no model {name!r}; {hint}")
-
-
-def reason(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

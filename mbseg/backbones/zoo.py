@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from mbseg.backbones import blockspec, resnet_beta
@@ -13,6 +12,7 @@ from mbseg.backbones.dilation import plan, tap_names
 from mbseg.backbones.mobilenet import MobileNet
 from mbseg.backbones.variant import AS_PUBLISHED, Variant
 from mbseg.errors import ConfigError
+from mbseg.naming import hint
 
 TIMM = "timm:"
 RESNET = "resnet101_beta"
@@ -80,26 +80,6 @@ def plan_backbone(
     return PlannedBackbone(other.feature_info, lambda: timm_adapter.TimmBackbone(other))
 
 
-def build_backbone(
-    name: str,
-    *,
-    width_mult: float = 1.0,
-    output_stride: int = 32,
-    taps: Sequence[str] = ("c2", "c3", "c4", "c5"),
-    reduced_tail: ReducedTail | None = None,
-    variant: Variant = AS_PUBLISHED,
-) -> Backbone:
-    """A freshly initialised backbone that gives the maps `taps`. Raises ConfigError for what it cannot do."""
-    return plan_backbone(
-        name,
-        width_mult=width_mult,
-        output_stride=output_stride,
-        taps=taps,
-        reduced_tail=reduced_tail,
-        variant=variant,
-    ).build()
-
-
 def network_spec(
     name: str, width_mult: float = 1.0, reduced_tail: ReducedTail | None = None, variant: Variant = AS_PUBLISHED
 ) -> NetworkSpec:
@@ -135,9 +115,7 @@ def check_name(name: str) -> None:
     names = [*MOBILENETS, RESNET]
     if name in names or name.startswith(TIMM):
         return
-    nearest = get_close_matches(name, names, n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(names)} and timm:<name>"
-    raise ConfigError(f"no backbone named {name!r}; {hint}")
+    raise ConfigError(f"no backbone named {name!r}; {hint(name, [*names, 'timm:<name>'])}")
 
 
 def check_plain(name: str, width_mult: float, reduced_tail: ReducedTail | None, variant: Variant) -> None:
@@ -147,4 +125,5 @@ def check_plain(name: str, width_mult: float, reduced_tail: ReducedTail | None, 
     if reduced_tail:
         raise ConfigError(f"{name} has no reduced tail; leave reduced_tail away")
     if variant != AS_PUBLISHED:
-        raise ConfigError(f"{name} comes only as published; leave {variant} away")
+        changed = [f"{key}={value}" for key, value in vars(variant).items() if value != getattr(AS_PUBLISHED, key)]
+        raise ConfigError(f"{name} comes only as published; leave {', '.join(changed)} away")

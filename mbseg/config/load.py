@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from mbseg.config.schema import Experiment
 from mbseg.errors import ConfigError
+from mbseg.naming import hint
 from mbseg.resources import config_file, config_names
 
 Tree = dict[str, Any]
@@ -34,9 +35,7 @@ def locate(config: str) -> Path:
         return path
     if shipped := config_file(config):
         return shipped
-    nearest = get_close_matches(config, config_names(), n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"shipped are {', '.join(config_names())}"
-    raise ConfigError(f"no config file {config}, and no shipped config of that name; {hint}")
+    raise ConfigError(f"no config file {config}, and no shipped config of that name; {hint(config, config_names())}")
 
 
 def make_experiment(tree: Mapping[str, Any], overrides: Sequence[str] = (), *, source: str) -> Experiment:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from mbseg.data.layouts import find_pairs
 from mbseg.data.sbd import add_sbd
 from mbseg.data.shapes import draw_shapes
 from mbseg.errors import ConfigError, DataError
+from mbseg.naming import hint
 
 
 class Recipe(NamedTuple):
@@ -78,9 +78,7 @@ def prepare(name: str, root: Path, *archives: Path, progress: Progress = silent)
 def recipe_named(name: str) -> Recipe:
     """Raises ConfigError for an unknown name."""
     if name not in RECIPES:
-        nearest = get_close_matches(name, RECIPES, n=1)
-        suggestion = f"; did you mean {nearest[0]!r}?" if nearest else ""
-        raise ConfigError(f"no data set {name!r} can be prepared; there are {', '.join(RECIPES)}{suggestion}")
+        raise ConfigError(f"no data set {name!r} can be prepared; {hint(name, RECIPES)}")
     return RECIPES[name]
 
 

@@ -1,8 +1,8 @@
-"""The segmentation heads by name: what each reads, what it can be asked for, and how it is built."""
+"""The segmentation heads by name: what each can be asked for, what it reads, and how it is built."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from typing import NamedTuple
 
 from torch import nn
 
@@ -13,16 +13,12 @@ from mbseg.heads.aspp import Aspp
 from mbseg.heads.deeplabv3 import DeepLabV3
 from mbseg.heads.deeplabv3plus import DeepLabV3Plus
 from mbseg.heads.lraspp import LRASPP
+from mbseg.naming import hint
 
 SMP = "smp:"
-KEYS = {  # what may be set of each head; of smp's decoders, channels
-    "deeplabv3": ("aspp", "at", "channels", "rates", "refine", "dropout"),
-    "deeplabv3plus": ("aspp", "at", "low_at", "channels", "rates", "dropout"),
-    "lraspp": ("at", "low_at", "channels"),
-}
-DEFAULT_ASPP: dict[str, Aspp] = {"deeplabv3": "none", "deeplabv3plus": "separable"}
-DEFAULT_CHANNELS = {"deeplabv3": 256, "deeplabv3plus": 256, "lraspp": 128}
 DROPOUT = 0.1
+
+Infos = Mapping[str, FeatureInfo]
 
 
 @dataclass(frozen=True)
@@ -39,42 +35,132 @@ class HeadOptions:
     dropout: float | None = None
 
 
-def head_taps(options: HeadOptions, backbone: str) -> tuple[str, ...]:
-    """The feature maps that the head of complete `options` reads."""
-    if options.kind.startswith(SMP):
-        from mbseg.heads.smp_adapter import smp_taps
+@dataclass(frozen=True)
+class PlannedHead:
+    """A head that can be built: its choices, and the feature maps that it reads."""
 
-        return smp_taps(options.kind.removeprefix(SMP), known_taps(backbone))
-    return tuple(dict.fromkeys(tap for tap in (options.at, options.low_at) if tap))
+    options: HeadOptions
+    taps: tuple[str, ...]
+    build: Callable[[Infos, int, bool], nn.Module]  # (features, num_classes, align_corners)
 
 
-def complete(options: HeadOptions, backbone: str) -> HeadOptions:
-    """The options with the choices of the head `kind` on the backbone of that name filled in.
+class HeadFamily(NamedTuple):
+    """One kind of head."""
 
-    Raises ConfigError for an unknown head and for what the head does not have.
+    plan: Callable[[HeadOptions, str], PlannedHead]  # of the options and the backbone's name
+    keys: tuple[str, ...]  # what may be set
+    source: str
+
+
+def plan_head(options: HeadOptions, backbone: str) -> PlannedHead:
+    """The head of these options on the backbone of that name.
+
+    Raises ConfigError, before anything is built, for an unknown kind and for what the kind does not have.
     """
+    check_values(options)
     if options.kind.startswith(SMP):
         check_keys(options, ("channels",))
-        return options
-    if options.kind not in KEYS:
-        nearest = get_close_matches(options.kind, KEYS, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(KEYS)} and smp:<decoder>"
-        raise ConfigError(f"no head named {options.kind!r}; {hint}")
-    check_keys(options, KEYS[options.kind])
-    options = replace(options, at=options.at or default_head_at(backbone))
-    return replace(
-        options,
-        low_at=options.low_at or default_low(options.kind, backbone),
-        aspp=options.aspp or DEFAULT_ASPP.get(options.kind),
-        channels=DEFAULT_CHANNELS[options.kind] if options.channels is None else options.channels,
-        dropout=DROPOUT if options.dropout is None else options.dropout,
-    )
+        return plan_smp(options, backbone)
+    if options.kind not in HEADS:
+        raise ConfigError(f"no head named {options.kind!r}; {hint(options.kind, [*HEADS, 'smp:<decoder>'])}")
+    check_keys(options, HEADS[options.kind].keys)
+    return HEADS[options.kind].plan(options, backbone)
 
 
-def default_low(kind: str, backbone: str) -> str | None:
-    if kind == "lraspp":
-        return default_low_at(backbone)
-    return "c2" if kind == "deeplabv3plus" else None
+def plan_deeplabv3(options: HeadOptions, backbone: str) -> PlannedHead:
+    at = options.at or default_head_at(backbone)
+    aspp: Aspp = options.aspp or "none"
+    channels, dropout = options.channels or 256, dropout_of(options)
+    check_rates(options, aspp)
+
+    def build(features: Infos, num_classes: int, _align_corners: bool) -> nn.Module:
+        return DeepLabV3(
+            features[at],
+            at=at,
+            num_classes=num_classes,
+            aspp=aspp,
+            channels=channels,
+            rates=options.rates,
+            refine=options.refine,
+            dropout=dropout,
+        )
+
+    chosen = replace(options, at=at, aspp=aspp, channels=channels, dropout=dropout)
+    return PlannedHead(chosen, (at,), build)
+
+
+def plan_deeplabv3plus(options: HeadOptions, backbone: str) -> PlannedHead:
+    at, low_at = options.at or default_head_at(backbone), options.low_at or "c2"
+    aspp: Aspp = options.aspp or "separable"
+    channels, dropout = options.channels or 256, dropout_of(options)
+    check_rates(options, aspp)
+
+    def build(features: Infos, num_classes: int, align_corners: bool) -> nn.Module:
+        check_finer(at, low_at, features)
+        return DeepLabV3Plus(
+            features[at],
+            features[low_at],
+            at=at,
+            low_at=low_at,
+            num_classes=num_classes,
+            aspp=aspp,
+            channels=channels,
+            rates=options.rates,
+            dropout=dropout,
+            align_corners=align_corners,
+        )
+
+    chosen = replace(options, at=at, low_at=low_at, aspp=aspp, channels=channels, dropout=dropout)
+    return PlannedHead(chosen, (at, low_at), build)
+
+
+def plan_lraspp(options: HeadOptions, backbone: str) -> PlannedHead:
+    at, low_at = options.at or default_head_at(backbone), options.low_at or default_low_at(backbone)
+    channels = options.channels or 128
+
+    def build(features: Infos, num_classes: int, align_corners: bool) -> nn.Module:
+        check_finer(at, low_at, features)
+        deep, low = features[at], features[low_at]
+        return LRASPP(
+            deep, low, at=at, low_at=low_at, num_classes=num_classes, channels=channels, align_corners=align_corners
+        )
+
+    return PlannedHead(replace(options, at=at, low_at=low_at, channels=channels), (at, low_at), build)
+
+
+def plan_smp(options: HeadOptions, backbone: str) -> PlannedHead:
+    from mbseg.heads.smp_adapter import smp_head, smp_taps  # smp takes seconds to import
+
+    decoder = options.kind.removeprefix(SMP)
+
+    def build(features: Infos, num_classes: int, _align_corners: bool) -> nn.Module:
+        return smp_head(decoder, features, num_classes=num_classes, channels=options.channels)
+
+    return PlannedHead(options, smp_taps(decoder, known_taps(backbone)), build)
+
+
+HEADS = {
+    "deeplabv3": HeadFamily(
+        plan_deeplabv3, ("aspp", "at", "channels", "rates", "refine", "dropout"), "arXiv:1706.05587"
+    ),
+    "deeplabv3plus": HeadFamily(
+        plan_deeplabv3plus, ("aspp", "at", "low_at", "channels", "rates", "dropout"), "arXiv:1802.02611"
+    ),
+    "lraspp": HeadFamily(plan_lraspp, ("at", "low_at", "channels"), "arXiv:1905.02244"),
+}
+
+
+def dropout_of(options: HeadOptions) -> float:
+    return DROPOUT if options.dropout is None else options.dropout
+
+
+def check_values(options: HeadOptions) -> None:
+    if options.channels is not None and options.channels < 1:
+        raise ConfigError(f"head_channels is {options.channels}; 1 or more are possible")
+    if options.rates is not None and (len(options.rates) != 3 or min(options.rates) < 1):
+        raise ConfigError(f"rates are {options.rates}; three numbers of 1 or more are possible")
+    if options.dropout is not None and not 0 <= options.dropout < 1:
+        raise ConfigError(f"dropout is {options.dropout}; 0 or more, and less than 1, is possible")
 
 
 def check_keys(options: HeadOptions, allowed: tuple[str, ...]) -> None:
@@ -82,61 +168,18 @@ def check_keys(options: HeadOptions, allowed: tuple[str, ...]) -> None:
     for key, value in vars(options).items():
         if key not in ("kind", *allowed) and value != getattr(plain, key):
             raise ConfigError(f"head {options.kind} has no {key} (found {value!r}); it has {', '.join(allowed)}")
-    if options.channels is not None and options.channels < 1:
-        raise ConfigError(f"head_channels is {options.channels}; 1 or more are possible")
 
 
-def build_head(
-    options: HeadOptions, features: Mapping[str, FeatureInfo], *, num_classes: int, align_corners: bool
-) -> nn.Module:
-    """The head of complete `options` for a backbone that gives `features`. Raises ConfigError."""
-    if options.kind.startswith(SMP):
-        from mbseg.heads.smp_adapter import smp_head
+def check_rates(options: HeadOptions, aspp: Aspp) -> None:
+    if options.rates is not None and aspp == "none":
+        raise ConfigError(f"rates {list(options.rates)} are those of ASPP, which is none; set aspp or leave rates away")
 
-        decoder = options.kind.removeprefix(SMP)
-        return smp_head(decoder, features, num_classes=num_classes, channels=options.channels)
-    assert options.at is not None and options.channels is not None and options.dropout is not None
-    deep = features[options.at]
-    if options.kind == "deeplabv3":
-        assert options.aspp is not None
-        return DeepLabV3(
-            deep,
-            at=options.at,
-            num_classes=num_classes,
-            aspp=options.aspp,
-            channels=options.channels,
-            rates=options.rates,
-            refine=options.refine,
-            dropout=options.dropout,
+
+def check_finer(at: str, low_at: str, features: Infos) -> None:
+    if low_at == at:
+        raise ConfigError(f"low_at is {low_at}, the very map that the head reads already; name a finer one")
+    if features[low_at].stride > features[at].stride:
+        raise ConfigError(
+            f"low_at {low_at} has stride {features[low_at].stride}, coarser than {at} with {features[at].stride}; "
+            f"swap them"
         )
-    assert options.low_at is not None
-    low = features[options.low_at]
-    check_finer(options.at, deep, options.low_at, low)
-    if options.kind == "lraspp":
-        return LRASPP(
-            deep,
-            low,
-            at=options.at,
-            low_at=options.low_at,
-            num_classes=num_classes,
-            channels=options.channels,
-            align_corners=align_corners,
-        )
-    assert options.aspp is not None
-    return DeepLabV3Plus(
-        deep,
-        low,
-        at=options.at,
-        low_at=options.low_at,
-        num_classes=num_classes,
-        aspp=options.aspp,
-        channels=options.channels,
-        rates=options.rates,
-        dropout=options.dropout,
-        align_corners=align_corners,
-    )
-
-
-def check_finer(at: str, deep: FeatureInfo, low_at: str, low: FeatureInfo) -> None:
-    if low.stride > deep.stride:
-        raise ConfigError(f"low_at {low_at} has stride {low.stride}, coarser than {at} with {deep.stride}; swap them")

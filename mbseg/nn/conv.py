@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Padding = Literal["symmetric", "tensorflow"]
+NORM_EPSILON = 1e-5  # of every batch norm
 
 
 class Conv2d(nn.Conv2d):
@@ -75,5 +76,5 @@ class ConvNormAct(nn.Sequential):
             groups=groups,
             bias=False,
         )
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = nn.BatchNorm2d(out_channels, eps=NORM_EPSILON)
         self.activation = activation or nn.Identity()

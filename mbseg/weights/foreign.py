@@ -1,12 +1,12 @@
 """PyTorch weights of other libraries as whole networks: which network it is, and its tensors under our names."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from mbseg.backbones.blockspec import NetworkSpec
-from mbseg.backbones.zoo import MOBILENETS, network_spec
+from mbseg.backbones.zoo import MOBILENETS, known_taps, network_spec, plan_backbone
 from mbseg.errors import WeightsError
 from mbseg.weights import from_torchvision
 from mbseg.weights.imported import Imported
@@ -85,52 +85,42 @@ def rename_key(key: str, names: Mapping[str, str]) -> str:
 
 
 def read_classifier(state: Mapping[str, Tensor], origin: str) -> Imported:
-    """The backbone of an ImageNet classifier, in the one width whose channels it has."""
+    """The backbone of an ImageNet classifier, of the one network and width that has its shapes."""
     known = recognize(state, origin)
     if known.names is None:
         raise WeightsError(f"{origin} is {known.title} already; use it as it is")
     for name in MOBILENETS:
         renamed, ignored = rename(state, known, network_spec(name))
-        if modules_of(renamed) == set(modules_built(network_spec(name))):
-            width_mult = find_width(name, renamed, origin)
-            backbone = {"name": name, "width_mult": width_mult}
-            backbone |= {"padding": "tensorflow"} if is_tensorflows(origin) else {}
-            mean, std = (HALF, HALF) if takes_halves(name, origin) else (IMAGENET_MEAN, IMAGENET_STD)
-            whole = {f"backbone.{key}": tensor for key, tensor in renamed.items()}
-            return Imported(origin, {"backbone": backbone}, whole, None, mean, std, ignored=ignored)
+        width_mult = find_width(name, renamed)
+        if width_mult is None:
+            continue
+        backbone = {"name": name, "width_mult": width_mult}
+        backbone |= {"padding": "tensorflow"} if is_tensorflows(origin) else {}
+        mean, std = (HALF, HALF) if takes_halves(name, origin) else (IMAGENET_MEAN, IMAGENET_STD)
+        whole = {f"backbone.{key}": tensor for key, tensor in renamed.items()}
+        return Imported(origin, {"backbone": backbone}, whole, None, mean, std, ignored=ignored)
     raise WeightsError(
-        f"{origin} has the keys of {known.title}, but not the layers of any of {', '.join(MOBILENETS)} "
-        f"(deeper ones, timm's with a d in the name, are none of them)"
+        f"{origin} has the keys of {known.title}, but not the layers of any of {', '.join(MOBILENETS)} at widths from "
+        f"{min(WIDTHS)} to {max(WIDTHS)} (deeper ones, timm's with a d in the name, are none of them)"
     )
+
+
+def find_width(name: str, state: State) -> float | None:
+    """The width at which the MobileNet of that name has exactly these tensors; None where it never has."""
+    stem = state.get("stem.conv.weight")
+    for width_mult in WIDTHS:
+        if stem is not None and len(stem) == network_spec(name, width_mult).stem_channels:
+            with torch.device("meta"):
+                whole = plan_backbone(name, width_mult=width_mult, taps=known_taps(name)).build()
+            if shapes(whole.state_dict()) == shapes(state):
+                return width_mult
+    return None
+
+
+def shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in state.items() if not key.endswith(".num_batches_tracked")}
 
 
 def takes_halves(name: str, origin: str) -> bool:
     """Whether the pictures were brought to [-1, 1]: TensorFlow's networks, and timm's own MobileNetV1."""
     return is_tensorflows(origin) or name == "mobilenet_v1"
-
-
-def modules_of(state: Iterable[str]) -> set[str]:
-    return {key.rpartition(".")[0] for key in state}
-
-
-def modules_built(network: NetworkSpec) -> Sequence[str]:
-    """Every convolution and batch norm of the whole network."""
-    groups = ["stem"]
-    squeezes = []
-    for index, block in enumerate(network.blocks):
-        expands = ["expand"] if block.expanded_channels != block.in_channels else []
-        groups += [f"blocks.{index}.{part}" for part in (*expands, "depthwise", "project")]
-        squeezes += [f"blocks.{index}.squeeze_excite.{part}" for part in ("reduce", "widen") if block.squeeze_channels]
-    groups += ["last_conv"] if network.last_conv_channels else []
-    return [*(f"{group}.{layer}" for group in groups for layer in ("conv", "norm")), *squeezes]
-
-
-def find_width(name: str, state: State, origin: str) -> float:
-    """Raises WeightsError for channels that no width has."""
-    found = [state["stem.conv.weight"].shape[0]]
-    found += [state[f"blocks.{i}.project.conv.weight"].shape[0] for i in range(len(network_spec(name).blocks))]
-    for width_mult in WIDTHS:
-        network = network_spec(name, width_mult)
-        if found == [network.stem_channels, *(block.out_channels for block in network.blocks)]:
-            return width_mult
-    raise WeightsError(f"{origin} is a {name} with {found} channels, which is none of its widths from 0.1 to 2")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mbseg.nn.conv import NORM_EPSILON
 from mbseg.weights.imported import Imported
 from mbseg.weights.tflite_body import Body, read_body, recognize
 from mbseg.weights.tflite_file import read_tflite_file
@@ -19,7 +20,6 @@ from mbseg.weights.tflite_head import Classifier, DeepLab, read_head
 from mbseg.weights.tflite_layers import Convolution
 from mbseg.weights.tflite_picture import read_picture, read_result
 
-NORM_EPSILON = 1e-5  # of our batch norms
 OUTPUT_STRIDE = 16  # of every imported DeepLab: weights do not depend on it, and 16 is what it is trained at
 PICTURE_SIDE = 513  # of VOC's protocol; files for smaller pictures were shrunk for speed, not trained so
 

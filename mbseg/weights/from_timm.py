@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from mbseg.backbones.blockspec import BlockSpec, NetworkSpec
 
 CLASSIFIER = {"classifier": "ImageNet classes"}
-HEAD_BEHIND_THE_POOLING = {"conv_head": "stands behind the pooling", "bn2": "stands behind the pooling", **CLASSIFIER}
+BEHIND_THE_POOLING = {"conv_head": "stands behind the pooling", "bn2": "stands behind the pooling"}  # but in V2
 EPSILON_TENSORFLOW = 1e-3  # of batch norm in the tf_ models
 
 PLAIN_BLOCK = {"conv_dw": "depthwise.conv", "bn1": "depthwise.norm", "conv_pw": "project.conv", "bn2": "project.norm"}

@@ -1,21 +1,32 @@
 """torchvision's MobileNets and the segmenters on them, key by key."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mbseg.backbones.blockspec import BlockSpec, NetworkSpec
+
+BlockNames = Callable[[BlockSpec], Iterator[tuple[str, str]]]
 
 CLASSIFIER = {"classifier": "ImageNet classes"}
 AUXILIARY = {"aux_classifier": "the auxiliary head, which only training uses"}
 EPSILON_V3 = 1e-3  # of batch norm in torchvision's MobileNetV3
 
 
-def backbone_names(network: NetworkSpec, prefix: str = "features.") -> dict[str, str]:
-    """Every convolution and batch norm of `torchvision.models.mobilenet_v2` and `_v3_*`, and its name here.
+def v2_names(network: NetworkSpec) -> dict[str, str]:
+    """Every convolution and batch norm of `torchvision.models.mobilenet_v2`, and its name here."""
+    return backbone_names(network, "features.", v2_block_names)
 
-    `prefix` is "backbone." in the segmenters.
-    """
-    squeezes = any(block.activation == "hardswish" for block in network.blocks)
-    layers = v3_block_names if squeezes else v2_block_names
+
+def v3_names(network: NetworkSpec) -> dict[str, str]:
+    """The same of `torchvision.models.mobilenet_v3_*`."""
+    return backbone_names(network, "features.", v3_block_names)
+
+
+def segmenter_names(network: NetworkSpec) -> dict[str, str]:
+    """The same of the MobileNetV3 inside `torchvision.models.segmentation`, behind "backbone."."""
+    return backbone_names(network, "", v3_block_names)
+
+
+def backbone_names(network: NetworkSpec, prefix: str, block_names: BlockNames) -> dict[str, str]:
     last = len(network.blocks) + 1
     names = {
         f"{prefix}0.0": "stem.conv",
@@ -25,7 +36,7 @@ def backbone_names(network: NetworkSpec, prefix: str = "features.") -> dict[str,
     }
     for index, block in enumerate(network.blocks):
         ours = f"blocks.{index}"
-        names |= {f"{prefix}{index + 1}.{layer}": f"{ours}.{part}" for layer, part in layers(block)}
+        names |= {f"{prefix}{index + 1}.{layer}": f"{ours}.{part}" for layer, part in block_names(block)}
     return names
 
 

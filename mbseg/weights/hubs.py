@@ -2,11 +2,11 @@
 
 import contextlib
 import sys
-from difflib import get_close_matches
 
 import torch
 
-from mbseg.errors import WeightsError
+from mbseg.errors import ConfigError, WeightsError, first_line
+from mbseg.naming import hint
 from mbseg.weights.keymap import State
 
 
@@ -16,8 +16,8 @@ def fetch(source: str) -> State:
     The libraries keep what they fetched, so a second call needs no network. Raises WeightsError for a failed download
     and for a name that the library does not have.
     """
+    check_known(source)
     library, _, name = source.partition(":")
-    check_known(library, name)
     download = {"torchvision": fetch_torchvision, "timm": fetch_timm}[library]
     try:
         with contextlib.redirect_stdout(sys.stderr):  # torch.hub announces downloads on stdout, which is for results
@@ -31,20 +31,18 @@ def fetch(source: str) -> State:
         ) from error
 
 
-def check_known(library: str, name: str) -> None:
-    """Before a minute of retries: a misspelt name is no matter of the network."""
+def check_known(source: str) -> None:
+    """Before a minute of retries: a misspelt name is no matter of the network. Raises ConfigError."""
+    library, _, name = source.partition(":")
     if library == "timm":
-        import timm
+        from mbseg.backbones import timm_adapter
 
-        names, base = timm.list_models(), name.partition(".")[0]
-    else:
-        from torchvision.models import list_models
+        timm_adapter.check_name(name)
+        return
+    from torchvision.models import list_models
 
-        names, base = list_models(), name
-    if base not in names:
-        nearest = get_close_matches(base, names, n=3)
-        hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
-        raise WeightsError(f"{library} has no model {name!r}{hint}")
+    if name not in list_models():
+        raise ConfigError(f"torchvision has no model {name!r}; {hint(name, ['mobilenet_v2', *list_models()])}")
 
 
 def fetch_torchvision(name: str) -> State:
@@ -68,7 +66,3 @@ def fetch_timm(name: str) -> State:
     from timm.models import load_state_dict_from_hf
 
     return dict(load_state_dict_from_hf(published.hf_hub_id, weights_only=True))
-
-
-def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -5,13 +5,15 @@ from pathlib import Path
 import torch
 
 from mbseg.backbones.base import Backbone
-from mbseg.backbones.zoo import MOBILENETS, TIMM, build_backbone, known_taps, network_spec
+from mbseg.backbones.mobilenet import MobileNet
+from mbseg.backbones.zoo import MOBILENETS, TIMM, known_taps, network_spec, plan_backbone
 from mbseg.errors import ConfigError
-from mbseg.weights.foreign import takes_halves
+from mbseg.weights.foreign import HALF, IMAGENET_MEAN, IMAGENET_STD, takes_halves
 from mbseg.weights.hubs import fetch
 from mbseg.weights.keymap import State, is_tensorflows, recognize, rename, strip
 from mbseg.weights.report import KeyReport, load_state
 from mbseg.weights.states import read_state
+from mbseg.weights.store import BackboneFacts, read_backbone_facts
 
 IMAGENET = "imagenet"
 PUBLISHED = {  # backbone -> width -> the library that publishes it, and its name there
@@ -58,18 +60,36 @@ def rename_for(name: str, state: State, origin: str) -> tuple[State, dict[str, s
     return rename(state, recognize(state, origin), network_spec(name)) if name in MOBILENETS else strip(state)
 
 
-def preprocessing_hint(name: str, width_mult: float) -> str:
-    """Keys to set with published weights that did not see pictures as torchvision's did; "" for those that did."""
+def expectations(backbone: Backbone, source: str, *, name: str, width_mult: float) -> str:
+    """The keys to set with these weights where they differ from what is usual; "" where nothing does."""
+    facts = published_facts(name, width_mult) if source == IMAGENET else file_facts(Path(source))
+    if facts is None:
+        return ""
+    padding = facts.settings.get("padding", "symmetric")
+    keys = (
+        [f"model.backbone.padding={padding}"] if isinstance(backbone, MobileNet) and backbone.padding != padding else []
+    )
+    if facts.mean != IMAGENET_MEAN or facts.std != IMAGENET_STD:
+        keys += [
+            f"data.{key}={list(value)}".replace(" ", "") for key, value in (("mean", facts.mean), ("std", facts.std))
+        ]
+    return " ".join(keys)
+
+
+def published_facts(name: str, width_mult: float) -> BackboneFacts | None:
     source = PUBLISHED.get(name, {}).get(width_mult, "")
-    keys = ["model.backbone.padding=tensorflow"] if is_tensorflows(source) else []
-    keys += ["data.mean=[0.5,0.5,0.5]", "data.std=[0.5,0.5,0.5]"] if takes_halves(name, source) else []
-    return f"; they expect {' '.join(keys)}" if keys else ""
+    mean, std = (HALF, HALF) if takes_halves(name, source) else (IMAGENET_MEAN, IMAGENET_STD)
+    return BackboneFacts({"padding": "tensorflow"} if is_tensorflows(source) else {}, mean, std)
+
+
+def file_facts(path: Path) -> BackboneFacts | None:
+    return read_backbone_facts(path) if path.suffix == ".safetensors" else None
 
 
 def unbuilt_keys(backbone: Backbone, name: str) -> set[str]:
     """Keys of the whole network that this backbone, built to its deepest tap, does without."""
     with torch.device("meta"):
-        whole = build_backbone(name, taps=known_taps(name))
+        whole = plan_backbone(name, taps=known_taps(name)).build()
     return whole.state_dict().keys() - backbone.state_dict().keys()
 
 
@@ -80,10 +100,12 @@ def fetch_imagenet(name: str, width_mult: float) -> tuple[State, str]:
     """
     published = PUBLISHED.get(name, {})
     if width_mult not in published:
-        widths = f"only for {sorted(published)}" if published else "nor of any other"
+        known = (
+            f"only of widths {sorted(published)}; choose one of these" if published else "of no width; choose another"
+        )
         raise ConfigError(
-            f"no ImageNet weights are published for {name} of width {width_mult}, {widths}; "
-            f"choose one of these, give a file as model.backbone.weights=FILE, or null to start from scratch"
+            f"ImageNet weights of {name} are published {widths}, not {width_mult}; give a file as "
+            f"model.backbone.weights=FILE, or null to start from scratch"
         )
     source = published[width_mult]
     return fetch(source), source

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,6 +16,7 @@ from mbseg.errors import WeightsError
 from mbseg.files import write_atomically
 from mbseg.models.segmentation import ModelCard
 
+BACKBONE_KEY = "mbseg_backbone"
 METADATA_KEY = "mbseg"  # a single entry: safetensors writes several in random order
 FORMAT_VERSION = 1
 
@@ -28,10 +29,30 @@ def save_weights(path: Path, state: Mapping[str, Tensor], card: ModelCard) -> No
     write_atomically(path, save(tensors, metadata={METADATA_KEY: json.dumps(content)}))
 
 
-def save_backbone(path: Path, state: Mapping[str, Tensor], *, origin: str) -> None:
-    """Writes a backbone alone, atomically; it carries no card, only where it came from. Raises RunError."""
+class BackboneFacts(NamedTuple):
+    """What a backbone expects of those who use it."""
+
+    settings: dict[str, Any]  # the `model.backbone` section that builds it
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def save_backbone(path: Path, state: Mapping[str, Tensor], facts: BackboneFacts) -> None:
+    """Writes a backbone alone, atomically, with what it expects. Raises RunError."""
     tensors = {name: standalone(tensor) for name, tensor in state.items()}
-    write_atomically(path, save(tensors, metadata={"origin": origin}))
+    write_atomically(path, save(tensors, metadata={BACKBONE_KEY: json.dumps(facts._asdict())}))
+
+
+def read_backbone_facts(path: Path) -> BackboneFacts | None:
+    """What a backbone or the backbone of a whole model expects; None for a file that mbseg did not write."""
+    tensors, metadata = read_safetensors(path)
+    if BACKBONE_KEY in metadata:
+        content = json.loads(metadata[BACKBONE_KEY])
+        return BackboneFacts(content["settings"], tuple(content["mean"]), tuple(content["std"]))
+    if METADATA_KEY in metadata:
+        card = verified_card(path, tensors, metadata[METADATA_KEY])
+        return BackboneFacts(card.config["model"]["backbone"], card.mean, card.std)
+    return None
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard | None]:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from mbseg.backbones.base import Backbone
 from mbseg.backbones.timm_adapter import TimmBackbone, create_network
-from mbseg.errors import WeightsError
-from mbseg.weights.hubs import first_line
+from mbseg.errors import WeightsError, first_line
 from mbseg.weights.keymap import State, strip
 from mbseg.weights.report import KeyReport, load_state
 from mbseg.weights.states import read_state

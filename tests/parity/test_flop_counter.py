@@ -8,7 +8,7 @@ from torchvision.models import mobilenet_v3_small, resnet18
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large, lraspp_mobilenet_v3_large
 
 from mbseg.analysis.profile import profile
-from mbseg.backbones.zoo import build_backbone
+from mbseg.create import create_backbone
 from mbseg.heads.deeplabv3 import DeepLabV3
 from mbseg.models.segmentation import SegmentationModel
 
@@ -16,7 +16,7 @@ IMAGE_SIZE = (129, 97)
 
 
 def dense_deeplab() -> nn.Module:
-    backbone = build_backbone("mobilenet_v2", width_mult=0.5, output_stride=8, taps=("c5",))
+    backbone = create_backbone("mobilenet_v2", width_mult=0.5, output_stride=8, taps=("c5",))
     return SegmentationModel(backbone, DeepLabV3(backbone.feature_info["c5"], at="c5", num_classes=5, aspp="dense"))
 
 

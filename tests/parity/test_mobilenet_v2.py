@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
 from mbseg.backbones.base import Backbone
-from mbseg.backbones.zoo import build_backbone
+from mbseg.create import create_backbone
 from mbseg.weights.imagenet import load_backbone_weights
 from tests.helpers import ALL_TAPS, assert_same_features, calibrated, successive_outputs
 
@@ -24,7 +24,7 @@ def with_weights_of(
 ) -> Backbone:
     """Our backbone, filled from a file of their state as a user would do it."""
     torch.save(theirs.state_dict(), folder / "theirs.pth")
-    ours = build_backbone("mobilenet_v2", width_mult=width_mult, output_stride=output_stride, taps=taps)
+    ours = create_backbone("mobilenet_v2", width_mult=width_mult, output_stride=output_stride, taps=taps)
     load_backbone_weights(ours, str(folder / "theirs.pth"), name="mobilenet_v2", width_mult=width_mult)
     return ours.eval()
 
@@ -72,7 +72,7 @@ def test_the_real_imagenet_features_of_a_picture_equal_torchvisions(shared_data:
         pytest.skip(f"{weights} or the pictures beside it are missing")
     theirs = mobilenet_v2(weights=None).eval()
     theirs.load_state_dict(torch.load(weights, weights_only=True))
-    ours = build_backbone("mobilenet_v2", taps=ALL_TAPS).eval()
+    ours = create_backbone("mobilenet_v2", taps=ALL_TAPS).eval()
     report = load_backbone_weights(ours, str(weights), name="mobilenet_v2", width_mult=1.0)
     assert set(report.ignored) == {"classifier.1.weight", "classifier.1.bias"}
     image = normalized(pictures[0])

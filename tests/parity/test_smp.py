@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mbseg.analysis.profile import profile
 from mbseg.backbones.base import FeatureInfo
-from mbseg.backbones.zoo import build_backbone
+from mbseg.create import create_backbone
 from mbseg.errors import ConfigError
 from mbseg.heads.smp_adapter import smp_head, smp_taps
 from mbseg.heads.smp_decoders import DECODERS
@@ -33,7 +33,7 @@ CASES = [(name, stride) for name, decoder in DECODERS.items() for stride in deco
 
 
 def our_model(decoder: str, output_stride: int) -> SegmentationModel:
-    backbone = build_backbone(BACKBONE, width_mult=WIDTH, output_stride=output_stride, taps=smp_taps(decoder))
+    backbone = create_backbone(BACKBONE, width_mult=WIDTH, output_stride=output_stride, taps=smp_taps(decoder))
     return SegmentationModel(backbone, smp_head(decoder, backbone.feature_info, num_classes=CLASSES))
 
 
@@ -107,7 +107,7 @@ def test_the_smallest_picture_has_logits(decoder: str) -> None:
 @torch.no_grad()
 def test_a_backbone_without_a_map_at_stride_2_is_enough(decoder: str) -> None:
     taps = smp_taps(decoder, known=("c2", "c3", "c4", "c5"))
-    backbone = build_backbone(BACKBONE, width_mult=WIDTH, taps=taps)
+    backbone = create_backbone(BACKBONE, width_mult=WIDTH, taps=taps)
     head = smp_head(decoder, backbone.feature_info, num_classes=CLASSES)
     assert head.eval()(backbone.eval()(SMALL)).shape[-2:] in ((64, 96), (16, 24))
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from mbseg.backbones.base import Backbone
 from mbseg.backbones.mobilenet import MobileNet
 from mbseg.backbones.variant import Variant
-from mbseg.backbones.zoo import build_backbone
 from mbseg.build import segmentation_model
 from mbseg.config.schema import BackboneConfig, ModelConfig
+from mbseg.create import create_backbone
 from mbseg.errors import WeightsError
 from mbseg.heads.deeplabv3 import DeepLabV3
 from mbseg.models.class_map import class_map
@@ -75,7 +75,7 @@ def segmenter(imported: Imported, output_stride: int) -> SegmentationModel:
 
 def classifier_backbone(imported: Imported) -> Backbone:
     config = BackboneConfig.model_validate(imported.model["backbone"])
-    backbone = build_backbone(
+    backbone = create_backbone(
         config.name,
         width_mult=config.width_mult,
         taps=("last_conv" if "backbone.last_conv.conv.weight" in imported.state else "c5",),
@@ -208,7 +208,7 @@ def write_body(writer: Writer, picture: int, backbone: MobileNet) -> int:
 def test_an_imported_v3_classifier_computes_what_its_file_computes(
     name: str, width: float, swish_as_operator: bool, tmp_path: Path
 ) -> None:
-    backbone = build_backbone(name, width_mult=width, taps=("last_conv",), variant=Variant(padding="tensorflow"))
+    backbone = create_backbone(name, width_mult=width, taps=("last_conv",), variant=Variant(padding="tensorflow"))
     hidden, classes = nn.Conv2d(backbone.feature_info["last_conv"].channels, 24, 1), nn.Conv2d(24, 7, 1)
     alive(nn.ModuleList([backbone, hidden, classes]))
     writer = Writer(swish_as_operator=swish_as_operator)
@@ -232,7 +232,7 @@ def test_an_imported_v3_classifier_computes_what_its_file_computes(
 def test_an_imported_deeplab_computes_what_its_file_computes(
     name: str, divisor: int, pooling_first: bool, dilation_as_option: bool, tmp_path: Path
 ) -> None:
-    backbone = build_backbone(
+    backbone = create_backbone(
         name,
         width_mult=0.3,
         output_stride=8,
@@ -257,7 +257,7 @@ def test_an_imported_deeplab_computes_what_its_file_computes(
 
 
 def test_an_operator_beside_the_network_is_refused_and_a_constant_beside_it_listed(tmp_path: Path) -> None:
-    backbone = build_backbone("mobilenet_v1", width_mult=0.25, taps=("c5",))
+    backbone = create_backbone("mobilenet_v1", width_mult=0.25, taps=("c5",))
     writer = Writer()
     picture, spare = writer.tensor([1, 64, 64, 3]), writer.numbers(1, 2, 3)
     pooled = writer.pool(write_body(writer, picture, cast(MobileNet, backbone)))

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from mbseg.backbones.base import Backbone
 from mbseg.backbones.variant import Variant
-from mbseg.backbones.zoo import build_backbone, known_taps
+from mbseg.backbones.zoo import known_taps
+from mbseg.create import create_backbone
 from mbseg.nn.blocks import SqueezeExcite
 from tests.helpers import calibrated
 
@@ -48,10 +49,10 @@ def subsampled(
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """Of every tap the coarse map, and the fine map of the same weights at the same positions."""
     taps = known_taps(name)
-    coarse = build_backbone(name, width_mult=width_mult, taps=taps, variant=variant)
+    coarse = create_backbone(name, width_mult=width_mult, taps=taps, variant=variant)
     hold_gates(coarse)
     calibrated(coarse, IMAGES)
-    fine = build_backbone(name, width_mult=width_mult, output_stride=output_stride, taps=taps, variant=variant)
+    fine = create_backbone(name, width_mult=width_mult, output_stride=output_stride, taps=taps, variant=variant)
     fine.load_state_dict(coarse.state_dict())
     dense = fine.eval()(IMAGES)
     steps = {tap: coarse.feature_info[tap].stride // fine.feature_info[tap].stride for tap in dense}

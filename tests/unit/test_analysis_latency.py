@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mbseg.analysis.latency import measure_latency, summarize, take_turns, torch_threads
-from mbseg.backbones.zoo import build_backbone
+from mbseg.create import create_backbone
 from mbseg.errors import ConfigError
 from mbseg.heads.deeplabv3 import DeepLabV3
 from mbseg.models.segmentation import SegmentationModel
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def segmenter():
-    backbone = build_backbone("mobilenet_v2", width_mult=0.35, output_stride=16, taps=("c5",))
+    backbone = create_backbone("mobilenet_v2", width_mult=0.35, output_stride=16, taps=("c5",))
     return SegmentationModel(backbone, DeepLabV3(backbone.feature_info["c5"], at="c5", num_classes=4))
 
 

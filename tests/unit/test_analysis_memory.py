@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from mbseg.analysis.memory import PeakMemory
 from mbseg.analysis.profile import profile
-from mbseg.backbones.zoo import build_backbone
+from mbseg.create import create_backbone
 from mbseg.heads.deeplabv3 import DeepLabV3
 from mbseg.models.segmentation import SegmentationModel
 
@@ -73,7 +73,7 @@ def test_memory_grows_with_the_picture_alone():
 
 @pytest.mark.parametrize("aspp", ["none", "dense"])
 def test_shapes_alone_give_the_peak_of_a_real_run(aspp):
-    backbone = build_backbone("mobilenet_v2", width_mult=0.35, output_stride=16, taps=("c5",))
+    backbone = create_backbone("mobilenet_v2", width_mult=0.35, output_stride=16, taps=("c5",))
     head = DeepLabV3(backbone.feature_info["c5"], at="c5", num_classes=4, aspp=aspp)
     model = SegmentationModel(backbone, head).eval()
     images = torch.zeros(1, 3, 65, 97)

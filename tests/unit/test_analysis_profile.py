@@ -5,7 +5,7 @@ from torch.nn import functional
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 
 from mbseg.analysis.profile import profile
-from mbseg.backbones.zoo import build_backbone
+from mbseg.create import create_backbone
 from mbseg.errors import ConfigError
 from mbseg.heads.deeplabv3 import DeepLabV3
 from mbseg.models.segmentation import SegmentationModel
@@ -27,7 +27,7 @@ class SqueezeExcite(nn.Module):
 
 @pytest.fixture
 def segmenter():
-    backbone = build_backbone("mobilenet_v2", width_mult=0.35, output_stride=16, taps=("c5",))
+    backbone = create_backbone("mobilenet_v2", width_mult=0.35, output_stride=16, taps=("c5",))
     return SegmentationModel(backbone, DeepLabV3(backbone.feature_info["c5"], at="c5", num_classes=4, aspp="dense"))
 
 

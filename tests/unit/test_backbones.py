@@ -9,7 +9,7 @@ from torchvision.models import mobilenet_v2
 
 from mbseg.backbones.base import Backbone
 from mbseg.backbones.variant import Variant
-from mbseg.backbones.zoo import build_backbone
+from mbseg.create import create_backbone
 from mbseg.errors import ConfigError
 from tests.helpers import ALL_TAPS
 
@@ -19,7 +19,7 @@ WIDTHS = [percent / 100 for percent in range(35, 141, 5)]
 def on_meta(*, taps: tuple[str, ...], width_mult: float = 1.0, output_stride: int = 32) -> Backbone:
     """A backbone without memory: shapes alone."""
     with torch.device("meta"):
-        return build_backbone("mobilenet_v2", width_mult=width_mult, output_stride=output_stride, taps=taps).eval()
+        return create_backbone("mobilenet_v2", width_mult=width_mult, output_stride=output_stride, taps=taps).eval()
 
 
 def count(module: nn.Module) -> int:
@@ -88,7 +88,7 @@ def test_a_deepest_expansion_builds_only_the_expansion_of_its_block() -> None:
         ),
         ({"taps": []}, "no feature map asked for; name one or more of"),
         ({"name": "mobilenet_v9"}, "no backbone named 'mobilenet_v9'; did you mean mobilenet_v"),
-        ({"name": "vgg"}, "no backbone named 'vgg'; there are mobilenet_v1, .* resnet101_beta and timm:<name>"),
+        ({"name": "vgg"}, "no backbone named 'vgg'; there are mobilenet_v1, .* resnet101_beta, timm:<name>"),
         ({"name": "mobilenet_v1", "taps": ["c3_expansion"]}, "no feature map named"),
         ({"name": "mobilenet_v1", "taps": ["last_conv"]}, "no feature map named"),
         ({"name": "mobilenet_v1", "reduced_tail": "detection"}, "mobilenet_v1 has no reduced tail"),
@@ -100,4 +100,4 @@ def test_a_deepest_expansion_builds_only_the_expansion_of_its_block() -> None:
 )
 def test_what_cannot_be_built_is_refused_with_what_can(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_backbone(**{"name": "mobilenet_v2", **arguments})
+        create_backbone(**{"name": "mobilenet_v2", **arguments})

@@ -262,7 +262,7 @@ def test_a_missing_archive_is_named(tmp_path) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"no data set 'voc2021' can be prepared.*did you mean 'voc2012'"):
+    with pytest.raises(ConfigError, match=r"no data set 'voc2021' can be prepared; did you mean voc2012\?"):
         prepare("voc2021", Path("anywhere"))
 
 

@@ -1,5 +1,6 @@
 """What import-weights takes, what it refuses, and what its files are good for."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ from safetensors.torch import save_file
 from torchvision.models import mobilenet_v2, segmentation
 
 import mbseg
+from mbseg.backbones.zoo import MOBILENETS, known_taps
 from mbseg.cli import main
 from mbseg.errors import MbsegError
 from mbseg.importing import import_weights
 from mbseg.weights import hubs
+from mbseg.weights.foreign import find_width
 
 
 def classifier_file(folder: Path) -> Path:
@@ -85,7 +88,7 @@ def test_our_own_file_needs_no_import(tmp_path: Path) -> None:
     ("source", "message"),
     [
         ("torchvision:mobilenet_v9", "torchvision has no model 'mobilenet_v9'; did you mean mobilenet_v"),
-        ("timm:mobilenetv9_100", "timm has no model 'mobilenetv9_100'; did you mean mobilenetv"),
+        ("timm:mobilenetv9_100", "timm has no model 'mobilenetv9_100'; the nearest are mobilenetv"),
         ("torchvision:", "torchvision has no model ''"),
     ],
 )
@@ -107,3 +110,31 @@ def test_the_command_reports_every_key_and_how_to_go_on(tmp_path: Path, capsys: 
     assert "loaded   312 tensors" in out
     assert "ignored  2: classifier.1.weight, classifier.1.bias (ImageNet classes)" in out
     assert f"model.backbone.weights={tmp_path / 'ours.safetensors'} model.backbone.name=mobilenet_v2" in out
+
+
+def test_an_imported_backbone_says_what_it_expects(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    theirs = timm.create_model("tf_mobilenetv3_small_minimal_100", pretrained=False)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    source, ours = "timm:tf_mobilenetv3_small_minimal_100", tmp_path / "ours.safetensors"
+    import_weights(source, ours, weights=tmp_path / "theirs.pth")
+    logging.getLogger("mbseg").propagate = True
+    mbseg.create_backbone("mobilenet_v3_small_minimal", taps=["c2"], weights=str(ours))
+    assert "these weights expect model.backbone.padding=tensorflow data.mean=[0.5,0.5,0.5]" in caplog.text
+
+
+@pytest.mark.parametrize("name", MOBILENETS)
+@pytest.mark.parametrize("width_mult", [0.1, 0.15, 0.3, 0.35, 0.8, 0.85, 1.0, 1.15, 1.2])
+def test_every_width_of_every_mobilenet_is_told_apart(name: str, width_mult: float) -> None:
+    """V3-Small at 0.3 and 0.35, for one, has the same blocks' outputs, and another last convolution."""
+    with torch.device("meta"):
+        network = mbseg.create_backbone(name, width_mult=width_mult, taps=known_taps(name))
+    assert find_width(name, network.state_dict()) == width_mult
+
+
+def test_a_data_set_of_ones_own_does_not_keep_the_root_of_voc(tmp_path: Path) -> None:
+    classes = ", ".join(f"class{index}" for index in range(21))
+    keys = ["data.kind=list", "data.root=mine", f"data.classes=[{classes}]"]
+    import_weights(str(segmenter_file(tmp_path)), tmp_path / "ours.safetensors", keys)
+    assert mbseg.load(tmp_path / "ours.safetensors").card.config["data"]["root"] == "mine"
+    with pytest.raises(MbsegError, match=r"data.root"):
+        import_weights(str(tmp_path / "theirs.safetensors"), tmp_path / "again.safetensors", [keys[0], keys[2]])

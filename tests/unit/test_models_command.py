@@ -14,7 +14,7 @@ from mbseg.catalogue import Catalogue, describe_backbone, whole_catalogue
 from mbseg.catalogue_text import as_markdown
 from mbseg.cli import main
 from mbseg.config.load import load_experiment
-from mbseg.heads.zoo import HeadOptions, complete
+from mbseg.heads.zoo import HeadOptions, plan_head
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = yaml.safe_load((ROOT / "tests/golden/paper_tables.yaml").read_text())
@@ -31,7 +31,7 @@ def everything() -> Catalogue:
 def completed(
     options: HeadOptions, backbone: str, width_mult: float, reduced_tail: bool, output_stride: int
 ) -> Network:
-    head = complete(options, backbone)
+    head = plan_head(options, backbone).options
     assert head.at is not None and head.channels is not None
     return Network(backbone, head.kind, head.at, head.channels, head.aspp, width_mult, reduced_tail, output_stride)
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_public_names_are_these() -> None:
-    assert mbseg.__all__ == ["class_map", "create_backbone", "create_segmenter", "load", "profile"]
+    assert mbseg.__all__ == ["Variant", "class_map", "create_backbone", "create_segmenter", "load", "profile"]
     assert all(callable(getattr(mbseg, name)) for name in mbseg.__all__)
     assert set(mbseg.__all__) <= set(dir(mbseg))
 

@@ -6,7 +6,8 @@ from torch import nn
 
 import mbseg
 from mbseg.backbones.variant import Variant
-from mbseg.backbones.zoo import MOBILENETS, build_backbone, network_spec
+from mbseg.backbones.zoo import MOBILENETS, network_spec
+from mbseg.create import create_backbone
 from mbseg.errors import ConfigError
 from mbseg.nn.conv import same_padding
 
@@ -32,7 +33,7 @@ def test_the_reduced_tail_of_v2_halves_before_the_width_rounds() -> None:
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_large_minimal", "mobilenet_v3_small_minimal"])
 def test_a_minimal_network_has_only_what_integer_hardware_has(name: str) -> None:
-    backbone = build_backbone(name, taps=["last_conv"])
+    backbone = create_backbone(name, taps=["last_conv"])
     assert {type(part) for part in backbone.modules()} & {nn.Hardswish, nn.Hardsigmoid, nn.AdaptiveAvgPool2d} == set()
     assert max(part.kernel_size for part in backbone.modules() if isinstance(part, nn.Conv2d)) == (3, 3)
 
@@ -48,7 +49,7 @@ def test_shortcuts_lie_where_the_ablation_says(shortcut: str, inputs: int, expan
 
 def test_expansions_that_are_joined_are_added() -> None:
     """Block 2 widens 24 channels to 144, as block 3 does: its map is the sum of both."""
-    backbone = build_backbone("mobilenet_v2", taps=["c2_expansion"], variant=Variant(shortcut="expansion")).eval()
+    backbone = create_backbone("mobilenet_v2", taps=["c2_expansion"], variant=Variant(shortcut="expansion")).eval()
     assert backbone.joins == (False, False, False, True)
     images = torch.randn(1, 3, 33, 33)
     stem = backbone.stem(images)
@@ -61,15 +62,15 @@ def test_expansions_that_are_joined_are_added() -> None:
 
 @pytest.mark.parametrize("variant", [Variant(bottleneck="activated"), Variant(shortcut="none")])
 def test_an_ablation_costs_no_params_and_loads_the_same_weights(variant: Variant) -> None:
-    plain = build_backbone("mobilenet_v2", width_mult=0.35)
-    ablated = build_backbone("mobilenet_v2", width_mult=0.35, variant=variant)
+    plain = create_backbone("mobilenet_v2", width_mult=0.35)
+    ablated = create_backbone("mobilenet_v2", width_mult=0.35, variant=variant)
     ablated.load_state_dict(plain.state_dict())
     images = torch.randn(1, 3, 65, 65)
     assert not torch.equal(plain.eval()(images)["c3"], ablated.eval()(images)["c3"])
 
 
 def test_an_activated_bottleneck_is_never_negative() -> None:
-    activated = build_backbone(
+    activated = create_backbone(
         "mobilenet_v2", width_mult=0.35, variant=Variant(bottleneck="activated", shortcut="none")
     )
     assert all(map_.min() >= 0 for map_ in activated(torch.randn(2, 3, 65, 65)).values())
@@ -77,8 +78,8 @@ def test_an_activated_bottleneck_is_never_negative() -> None:
 
 @pytest.mark.parametrize("name", MOBILENETS)
 def test_tensorflows_padding_differs_at_even_sizes_only(name: str) -> None:
-    ours = build_backbone(name, width_mult=0.35)
-    theirs = build_backbone(name, width_mult=0.35, variant=Variant(padding="tensorflow"))
+    ours = create_backbone(name, width_mult=0.35)
+    theirs = create_backbone(name, width_mult=0.35, variant=Variant(padding="tensorflow"))
     theirs.load_state_dict(ours.state_dict())
     ours.eval(), theirs.eval()
     for side, same in ((65, True), (64, False)):

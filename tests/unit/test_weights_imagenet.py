@@ -12,18 +12,19 @@ from torchvision import models
 from torchvision.models import mobilenet_v2
 
 from mbseg.backbones.base import Backbone
-from mbseg.backbones.zoo import build_backbone
+from mbseg.backbones.variant import Variant
+from mbseg.create import create_backbone
 from mbseg.errors import ConfigError, WeightsError
 from mbseg.weights import imagenet
 from mbseg.weights.foreign import read_foreign
-from mbseg.weights.imagenet import load_backbone_weights, preprocessing_hint
+from mbseg.weights.imagenet import expectations, load_backbone_weights
 from mbseg.weights.report import KeyReport
 
 WIDTH = 0.5
 
 
 def small_backbone(*taps: str) -> Backbone:
-    return build_backbone("mobilenet_v2", width_mult=WIDTH, taps=taps or ("c3",))
+    return create_backbone("mobilenet_v2", width_mult=WIDTH, taps=taps or ("c3",))
 
 
 def load(backbone: Backbone, source: Path | str) -> KeyReport:
@@ -143,7 +144,7 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
 
 
 def test_a_width_nobody_published_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ConfigError, match=r"width 0.35, only for \[0.5, 1.0, 1.4\].*model.backbone.weights=FILE"):
+    with pytest.raises(ConfigError, match=r"only of widths \[0.5, 1.0, 1.4\].*model.backbone.weights=FILE"):
         load_backbone_weights(small_backbone(), "imagenet", name="mobilenet_v2", width_mult=0.35)
 
 
@@ -171,9 +172,15 @@ def test_downloads_announce_themselves_on_stderr(
 
 
 def test_weights_that_saw_other_pictures_say_which_keys_to_set() -> None:
-    assert preprocessing_hint("mobilenet_v2", 1.0) == ""
-    assert "data.mean=[0.5,0.5,0.5]" in preprocessing_hint("mobilenet_v1", 1.0)
-    assert "padding=tensorflow data.mean=[0.5,0.5,0.5]" in preprocessing_hint("mobilenet_v3_large_minimal", 1.0)
+    def said(name: str, padding: str = "symmetric") -> str:
+        backbone = create_backbone(name, taps=["c2"], variant=Variant(padding=padding))
+        return expectations(backbone, "imagenet", name=name, width_mult=1.0)
+
+    halves = "data.mean=[0.5,0.5,0.5] data.std=[0.5,0.5,0.5]"
+    assert said("mobilenet_v2") == ""
+    assert said("mobilenet_v1") == halves
+    assert said("mobilenet_v3_large_minimal") == f"model.backbone.padding=tensorflow {halves}"
+    assert said("mobilenet_v3_large_minimal", "tensorflow") == halves
 
 
 @pytest.mark.parametrize("name", imagenet.PUBLISHED)
@@ -190,9 +197,9 @@ def test_published_weights_are_those_of_a_backbone_that_there_is(name: str) -> N
 
 @pytest.mark.parametrize("name", ["resnet101_beta", "timm:mobilenetv4_conv_small_050"])
 def test_our_own_files_of_other_backbones_load(name: str, tmp_path: Path) -> None:
-    model = nn.ModuleDict({"backbone": build_backbone(name, taps=["c2", "c3"]), "head": nn.Linear(1, 1)})
+    model = nn.ModuleDict({"backbone": create_backbone(name, taps=["c2", "c3"]), "head": nn.Linear(1, 1)})
     torch.save(model.state_dict(), tmp_path / "ours.pth")
-    backbone = build_backbone(name, taps=["c3"])
+    backbone = create_backbone(name, taps=["c3"])
     report = load_backbone_weights(backbone, str(tmp_path / "ours.pth"), name=name, width_mult=1.0)
     assert set(report.ignored.values()) == {"the head"}
     assert torch.equal(first_convolution(backbone), first_convolution(model["backbone"]))
@@ -201,19 +208,19 @@ def test_our_own_files_of_other_backbones_load(name: str, tmp_path: Path) -> Non
 def test_a_file_of_timms_whole_model_fills_its_feature_maps(tmp_path: Path) -> None:
     theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
-    backbone = build_backbone("timm:tf_efficientnet_lite0", taps=["c2"])
+    backbone = create_backbone("timm:tf_efficientnet_lite0", taps=["c2"])
     load_backbone_weights(backbone, str(tmp_path / "theirs.pth"), name="timm:tf_efficientnet_lite0", width_mult=1.0)
     assert torch.equal(first_convolution(backbone), theirs.conv_stem.weight)
 
 
 def test_a_file_of_another_timm_model_is_refused(tmp_path: Path) -> None:
     torch.save(timm.create_model("resnet10t", pretrained=False).state_dict(), tmp_path / "other.pth")
-    backbone = build_backbone("timm:tf_efficientnet_lite0", taps=["c2"])
+    backbone = create_backbone("timm:tf_efficientnet_lite0", taps=["c2"])
     with pytest.raises(WeightsError, match=r"other.pth does not fit timm:tf_efficientnet_lite0"):
         load_backbone_weights(backbone, str(tmp_path / "other.pth"), name="timm:tf_efficientnet_lite0", width_mult=1.0)
 
 
 def test_there_are_no_imagenet_weights_of_the_beta_resnet() -> None:
-    backbone = build_backbone("resnet101_beta", taps=["c2"])
-    with pytest.raises(ConfigError, match="no ImageNet weights are published for resnet101_beta"):
+    backbone = create_backbone("resnet101_beta", taps=["c2"])
+    with pytest.raises(ConfigError, match="ImageNet weights of resnet101_beta are published of no width"):
         load_backbone_weights(backbone, "imagenet", name="resnet101_beta", width_mult=1.0)
