@@ -66,14 +66,11 @@ def expectations(backbone: Backbone, source: str, *, name: str, width_mult: floa
     if facts is None:
         return ""
     padding = facts.settings.get("padding", "symmetric")
-    keys = (
-        [f"model.backbone.padding={padding}"] if isinstance(backbone, MobileNet) and backbone.padding != padding else []
-    )
-    if facts.mean != IMAGENET_MEAN or facts.std != IMAGENET_STD:
-        keys += [
-            f"data.{key}={list(value)}".replace(" ", "") for key, value in (("mean", facts.mean), ("std", facts.std))
-        ]
-    return " ".join(keys)
+    has_another = isinstance(backbone, MobileNet) and backbone.padding != padding
+    keys = [f"model.backbone.padding={padding}"] if has_another else []
+    if (facts.mean, facts.std) != (IMAGENET_MEAN, IMAGENET_STD):
+        keys += [f"data.mean={list(facts.mean)}", f"data.std={list(facts.std)}"]
+    return " ".join(key.replace(" ", "") for key in keys)
 
 
 def published_facts(name: str, width_mult: float) -> BackboneFacts | None:
@@ -100,9 +97,7 @@ def fetch_imagenet(name: str, width_mult: float) -> tuple[State, str]:
     """
     published = PUBLISHED.get(name, {})
     if width_mult not in published:
-        known = (
-            f"only of widths {sorted(published)}; choose one of these" if published else "of no width; choose another"
-        )
+        widths = f"only of widths {sorted(published)}" if published else "of no width"
         raise ConfigError(
             f"ImageNet weights of {name} are published {widths}, not {width_mult}; give a file as "
             f"model.backbone.weights=FILE, or null to start from scratch"
