@@ -10,7 +10,7 @@ from mbseg.analysis.profile import profile
 from mbseg.analysis.published import ROWS, PublishedRow
 from mbseg.backbones.base import Backbone, FeatureInfo
 from mbseg.backbones.blockspec import ReducedTail
-from mbseg.backbones.dilation import OUTPUT_STRIDES
+from mbseg.backbones.dilation import OUTPUT_STRIDES, UNDILATED
 from mbseg.backbones.zoo import (
     MOBILENETS,
     RESNET,
@@ -27,7 +27,6 @@ from mbseg.weights.imagenet import PUBLISHED
 
 NAMES = (*MOBILENETS, RESNET)
 IMAGE_SIZE = (224, 224)  # of the multiply-adds: what ImageNet's networks are compared at
-UNDILATED = 32
 RESNET_SOURCE = "arXiv:1512.03385; TensorFlow DeepLab's beta"
 
 Setting = str | int | float | bool | None  # None: follows from the backbone

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from mbseg.analysis.published import PublishedRow
 from mbseg.analysis.report import layout
-from mbseg.catalogue import IMAGE_SIZE, UNDILATED, BackboneEntry, Catalogue, DecoderEntry, HeadEntry, ImportEntry
+from mbseg.backbones.dilation import UNDILATED
+from mbseg.catalogue import IMAGE_SIZE, BackboneEntry, Catalogue, DecoderEntry, HeadEntry, ImportEntry
 
 Cells = tuple[str, ...]
 

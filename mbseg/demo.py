@@ -83,7 +83,7 @@ def demo(
         "network_size": list(segmenter.predictor.input_size(stream.size)),
         "device": str(segmenter.device),
         "threads": torch.get_num_threads(),
-        "output": None if output is None else str(output),
+        "output": str(output) if output and times else None,
         "interrupted": interrupted,
     }
 

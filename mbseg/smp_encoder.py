@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from mbseg.backbones.zoo import known_taps
 from mbseg.create import create_backbone
 from mbseg.errors import ConfigError
-
-LEVELS = ("c1", "c2", "c3", "c4", "c5")
+from mbseg.heads.smp_decoders import LEVELS
 
 
 def register_encoder(

@@ -13,6 +13,7 @@ from mbseg.errors import ConfigError
 from mbseg.nn.activation import Activation
 
 OUTPUT_STRIDES = (8, 16, 32)
+UNDILATED = 32
 STEM = -1  # stands before block 0
 STEM_STRIDE = 2
 LAST_CONV = "last_conv"

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from mbseg.backbones.base import Backbone, FeatureInfo, Features
-from mbseg.backbones.dilation import check_output_stride, check_taps
+from mbseg.backbones.dilation import UNDILATED, check_output_stride, check_taps
 from mbseg.errors import ConfigError, first_line
 
 TAP_STRIDES = {2: "c1", 4: "c2", 8: "c3", 16: "c4", 32: "c5"}
-UNDILATED = 32
 TRIAL_SIZE = (97, 131)  # pixels; no multiples of anything, as pictures are
 OWN_FEATURE_CLASS = ("mobilenetv3", "hardcorenas")  # timm's modules whose models only their own class can dilate
 

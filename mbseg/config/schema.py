@@ -40,11 +40,13 @@ class HeadConfig(Section):
     kind: str = "deeplabv3"  # deeplabv3, lraspp, deeplabv3plus or smp:<decoder>
     aspp: Literal["dense", "separable", "none"] | None = None  # null: "none", for deeplabv3plus "separable"
     at: str | None = None  # the tap the head reads; null: c5, or last_conv of MobileNetV3
-    low_at: str | None = None  # the finer tap of lraspp (null: c3_expansion) and deeplabv3plus (null: c2)
+    low_at: str | None = None  # the finer tap of lraspp (null: c3_expansion, or c3) and deeplabv3plus (null: c2)
     channels: Annotated[int, Field(gt=0, le=8192)] | None = None  # null: 256, for lraspp 128
     rates: tuple[Positive, Positive, Positive] | None = None  # of ASPP; null: 6, 12, 18 at stride 16, in proportion
     refine: bool = False  # deeplabv3: a 3x3 convolution before the classifier, as torchvision has
-    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None  # before the classifier; null: 0.1, lraspp has none
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = (
+        None  # behind the projection; null: 0.1; lraspp and smp have none
+    )
 
 
 class ModelConfig(Section):

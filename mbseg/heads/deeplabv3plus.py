@@ -37,9 +37,7 @@ class DeepLabV3Plus(nn.Module):
         self.at, self.low_at = at, low_at
         self.align_corners = align_corners
         self.pyramid = Pyramid(deep, aspp=aspp, channels=channels, rates=rates)
-        self.dropout = nn.Dropout(
-            dropout
-        )  # on the coarse map: on the fine one its random numbers cost as much as a layer
+        self.dropout = nn.Dropout(dropout)  # on the coarse map: on the fine one it costs as much as a layer
         self.low = ConvNormAct(low.channels, LOW_CHANNELS, activation=nn.ReLU(inplace=True))
         self.decoder = nn.Sequential(
             separable_conv(channels + LOW_CHANNELS, channels), separable_conv(channels, channels)

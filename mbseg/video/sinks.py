@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
+from mbseg.data.layouts import IMAGE_SUFFIXES
 from mbseg.errors import RunError
 from mbseg.files import TEMPORARY_SUFFIX, write_atomically
 from mbseg.video.opencv import quiet_cv2, silent_stderr
-from mbseg.video.sources import PICTURE_SUFFIXES, Frame, Source
+from mbseg.video.sources import Frame, Source
 
 CODECS = {".mp4": "mp4v", ".webm": "VP90", ".avi": "MJPG"}  # what the wheels of OpenCV can write
 
@@ -41,6 +42,10 @@ class Picture(Sink):
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def __enter__(self) -> Self:
+        make_folder(self.path.parent)
+        return self
+
     def write(self, frame: Frame) -> None:
         write_picture(self.path, frame)
 
@@ -50,6 +55,10 @@ class PictureFolder(Sink):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def __enter__(self) -> Self:
+        make_folder(self.path)
+        return self
 
     def write(self, frame: Frame) -> None:
         write_picture(self.path / frame.name, frame)
@@ -71,6 +80,7 @@ class Video(Sink):
 
     def __enter__(self) -> Self:
         cv2 = quiet_cv2()
+        make_folder(self.path.parent)
         height, width = self.size
         code = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
         with silent_stderr():
@@ -108,20 +118,24 @@ def write_picture(path: Path, frame: Frame) -> None:
 
 
 def make_sink(output: Path | None, source: Source, *, overwrite: bool) -> Sink:
-    """The sink for an output of this name; None is nowhere. Folders on the way are made.
+    """The sink for an output of this name; None is nowhere. Nothing is made before it is opened.
 
-    Raises RunError for what exists already (unless `overwrite`), is the source itself, has a suffix that cannot be
-    written, or cannot be made.
+    Raises RunError for what exists already (unless `overwrite`), is the source itself, or has a suffix that cannot be
+    written.
     """
     if output is None:
         return Nowhere()
     sink = sink_for(output, source)
     check_free(output, source, overwrite=overwrite)
-    try:
-        (output if isinstance(sink, PictureFolder) else output.parent).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"--output {output} cannot be made: {error.strerror}") from None
     return sink
+
+
+def make_folder(folder: Path) -> None:
+    """With all folders on the way. Raises RunError if it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"the folder {folder} cannot be made: {error.strerror}") from None
 
 
 def sink_for(output: Path, source: Source) -> Sink:
@@ -130,10 +144,10 @@ def sink_for(output: Path, source: Source) -> Sink:
         return PictureFolder(output)
     if suffix in CODECS:
         return Video(output, size=source.size, fps=source.fps)
-    if suffix not in PICTURE_SUFFIXES:
+    if suffix not in IMAGE_SUFFIXES:
         raise RunError(
             f"--output {output}: {suffix} cannot be written; name a video ({', '.join(CODECS)}), a picture "
-            f"({', '.join(PICTURE_SUFFIXES)}) or a folder (no suffix)"
+            f"({', '.join(IMAGE_SUFFIXES)}) or a folder (no suffix)"
         )
     if source.length != 1:
         raise RunError(f"--output {output} is one picture, the source is not; name a video or a folder")

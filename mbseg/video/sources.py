@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mbseg.data.layouts import IMAGE_SUFFIXES
 from mbseg.errors import ConfigError, DataError
 from mbseg.video.opencv import quiet_cv2
 
 logger = logging.getLogger(__name__)
 
 UInt8Array = NDArray[np.uint8]
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 USUAL_FPS, HIGHEST_FPS = 25.0, 240.0
 PATIENCE = 30  # failed reads in a row that are the end of a video; fewer are broken frames
 
@@ -53,7 +53,7 @@ def open_source(text: str) -> Source:
         return open_pictures(path, pictures_in(path))
     if not path.is_file():
         raise DataError(f"--source {text}: there is no such file or folder (a camera is named by its number, 0, 1 ...)")
-    return open_pictures(path, [path]) if path.suffix.lower() in PICTURE_SUFFIXES else open_video(path)
+    return open_pictures(path, [path]) if path.suffix.lower() in IMAGE_SUFFIXES else open_video(path)
 
 
 def open_camera(index: int) -> Source:
@@ -112,7 +112,7 @@ def captured(capture: Any, *, patience: int = PATIENCE) -> Iterator[Frame]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures of a folder, 9 before 10."""
-    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
+    files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(files, key=lambda file: natural_order(file.name))
 
 

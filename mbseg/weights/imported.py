@@ -19,4 +19,4 @@ class Imported:
     std: tuple[float, float, float]
     evaluate: Mapping[str, Any] = field(default_factory=dict)  # the `evaluate` section: the protocol it was made for
     ignored: Mapping[str, str] = field(default_factory=dict)  # key of the file -> why it is not wanted
-    classifier: Mapping[str, Tensor] = field(default_factory=dict)  # a classifier's own last layer: weight, bias
+    classifier: Mapping[str, Tensor] = field(default_factory=dict)  # its own last layers: weight, bias; V3's hidden.*

@@ -6,6 +6,7 @@ from mbseg.weights.tflite_graph import Graph
 from mbseg.weights.tflite_layers import Convolution, convolutions, global_pooling, only_convolution
 
 SPREADING = ("RESIZE_BILINEAR",)
+CLASSIFIER = "ImageNet classes, behind the backbone"
 CHANNELS = 3  # the axis of NHWC maps
 
 
@@ -36,19 +37,30 @@ def read_head(graph: Graph, at: int) -> DeepLab | Classifier:
     first = pooling and only_convolution(graph, pooling.output)
     if pooling is None or first is None or len(graph.readers(at)) != 1 + len(convolutions(graph, at)):
         raise graph.stopped(at, "a pooling over the whole map: a classifier, or DeepLabV3's head without ASPP")
-    graph.take([*pooling.operators, *first.operators])
     branch = only_convolution(graph, at)
-    return read_deeplab(graph, branch, first) if branch else read_classifier(graph, first)
+    if branch is None:
+        graph.take(pooling.operators, why=CLASSIFIER)
+        return read_classifier(graph, first)
+    graph.take([*pooling.operators, *first.operators])
+    return read_deeplab(graph, branch, first)
 
 
 def read_classifier(graph: Graph, first: Convolution) -> Classifier:
+    """The layers are read for those who want to apply them; the backbone that is imported has none."""
+    leave_out(graph, first)
     if first.activation is None:
         return Classifier(None, first, first.output)
     classes = only_convolution(graph, first.output)
     if classes is None or classes.activation is not None:
         raise graph.stopped(first.output, "a classifier's last layer")
-    graph.take(classes.operators)
+    leave_out(graph, classes)
     return Classifier(first, classes, classes.output)
+
+
+def leave_out(graph: Graph, layer: Convolution) -> None:
+    graph.take(layer.operators, why=CLASSIFIER)
+    constants = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
+    graph.ignored |= {f"constant.{index}": CLASSIFIER for index in constants}
 
 
 def read_deeplab(graph: Graph, branch: Convolution, image_pooling: Convolution) -> DeepLab:

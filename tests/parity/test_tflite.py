@@ -140,6 +140,9 @@ def test_an_imported_classifier_names_what_its_file_names(name: str, side: int, 
     path = shared_data / "weights" / f"{name}.tflite"
     imported = read_tflite(path)
     assert imported.num_classes is None
+    left_out = [key for key, why in imported.ignored.items() if why == "ImageNet classes, behind the backbone"]
+    assert [key.partition(".")[0] for key in left_out].count("constant") == 2  # weight and bias
+    assert len(left_out) == 4  # and the pooling, and the layer
     backbone, ranks = classifier_backbone(imported), []
     for picture in val_pictures(shared_data):
         image = central(picture, side)

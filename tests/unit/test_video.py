@@ -181,8 +181,11 @@ def test_the_outputs_name_decides_what_is_written(tmp_path: Path) -> None:
     assert isinstance(make_sink(None, source, overwrite=False), Nowhere)
     assert isinstance(make_sink(tmp_path / "out.webm", source, overwrite=False), Video)
     assert isinstance(make_sink(tmp_path / "out.JPG", source, overwrite=False), Picture)
-    assert isinstance(make_sink(tmp_path / "deep" / "out", source, overwrite=False), PictureFolder)
-    assert (tmp_path / "deep" / "out").is_dir()
+    folder = make_sink(tmp_path / "deep" / "out", source, overwrite=False)
+    assert isinstance(folder, PictureFolder)
+    assert not (tmp_path / "deep").exists()  # before it is opened
+    with folder:
+        assert (tmp_path / "deep" / "out").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -206,8 +209,8 @@ def test_an_output_that_cannot_be_is_refused_and_nothing_made(
     write_picture(tmp_path / "taken" / "a.png")
     (tmp_path / "taken.mp4").touch()
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(RunError, match=message):
-        make_sink(Path(output), open_source("pictures"), overwrite=False)
+    with pytest.raises(RunError, match=message), make_sink(Path(output), open_source("pictures"), overwrite=False):
+        pass
     assert sorted(tmp_path.rglob("*")) == before
 
 
