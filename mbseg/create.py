@@ -79,8 +79,10 @@ def create_segmenter(
     `num_classes` counts the background, `weights` are the backbone's ("imagenet" or a file).
     Raises ConfigError for what does not go together, WeightsError for weights that do not fit.
     """
-    if not 1 <= num_classes <= 255:
-        raise ConfigError(f"num_classes is {num_classes}; 1 to 255 are possible, as 255 in a mask means ignored")
+    if not isinstance(reduced_tail, bool):
+        raise ConfigError(f"reduced_tail is {reduced_tail!r}; it is True or False here, as segmentation has one tail")
+    if not (isinstance(num_classes, int) and 1 <= num_classes <= 255):
+        raise ConfigError(f"num_classes is {num_classes!r}; 1 to 255 are possible, as 255 in a mask means ignored")
     check_width(width_mult)
     planned_head = plan_head(
         HeadOptions(head, choice("aspp", aspp, ASPP), head_at, low_at, head_channels, rates, refine, dropout), backbone
@@ -110,8 +112,8 @@ def start_from(backbone: Backbone, weights: str | None, name: str, width_mult: f
 
 
 def check_width(width_mult: float) -> None:
-    if not 0.1 <= width_mult <= 4:
-        raise ConfigError(f"width_mult is {width_mult}; 0.1 to 4 are possible")
+    if not (isinstance(width_mult, int | float) and 0.1 <= width_mult <= 4):
+        raise ConfigError(f"width_mult is {width_mult!r}; 0.1 to 4 are possible")
 
 
 def choice(key: str, value: str | None, allowed: Sequence[Choice]) -> Choice | None:

@@ -1,7 +1,7 @@
 """A model at work on a stream: read a frame, find its classes, draw them over it, write it; one after the other."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +22,7 @@ from mbseg.video.sinks import Sink, make_sink
 from mbseg.video.sources import Frame, Source, UInt8Array, open_source
 from mbseg.weights.report import load_state
 
+SMALLEST_SIDE = 32  # of frames resized: one cell of the coarsest map
 Progress = Callable[[str, int, int | None], None]
 
 
@@ -69,12 +70,11 @@ def demo(
     An interruption ends it like the last frame does, and is told in the result. Raises ConfigError, DataError,
     WeightsError or RunError for what cannot be used, before anything is written.
     """
-    for option, value in ("--longer-side", longer_side), ("--frames", frames):
-        if value is not None and value < 1:
-            raise ConfigError(f"{option} is {value}; it must be 1 or more")
+    if frames is not None and frames < 1:
+        raise ConfigError(f"--frames is {frames}; it must be 1 or more")
     stream = open_source(source)
     sink = make_sink(output, stream, overwrite=overwrite)
-    segmenter = load_segmenter(target, overrides, run=run, longer_side=longer_side)
+    segmenter = load_segmenter(target, [*overrides, *resizing(longer_side)], run=run)
     segmenter.class_map(np.zeros((*stream.size, 3), np.uint8))  # to warm up
     with sink:
         times, seconds, interrupted = play(stream, segmenter, sink, frames, progress)
@@ -88,19 +88,27 @@ def demo(
     }
 
 
-def load_segmenter(target: str, overrides: Sequence[str], *, run: Path, longer_side: int | None) -> Segmenter:
-    """The network fused for use; with `longer_side`, frames are resized to it instead of padded as in the protocol."""
+def resizing(longer_side: int | None) -> list[str]:
+    """Frames resized, instead of padded as in the protocol that the weights carry. Raises ConfigError."""
+    if longer_side is None:
+        return []
+    if longer_side < SMALLEST_SIDE:
+        raise ConfigError(f"--longer-side is {longer_side}; it must be {SMALLEST_SIDE} or more")
+    return [f"evaluate.resize_longer_side={longer_side}", "evaluate.pad_to=null"]
+
+
+def load_segmenter(target: str, overrides: Sequence[str], *, run: Path) -> Segmenter:
+    """The network of a weights file, run folder or config, fused for use."""
     experiment, state, origin = read_target(target, overrides, weights=None, run=run)
     device = pick_device(experiment.device)
     use_threads(experiment.threads)
     task = build.segmentation_task(experiment, weights=False)
     load_state(task.model, state, origin=origin)
-    protocol = build.protocol(experiment)
-    if longer_side is not None:
-        protocol = replace(protocol, resize_longer_side=longer_side, pad_to=None)
     model = fused(task.model).to(device).to(memory_format=torch.channels_last)
     return Segmenter(
-        Predictor(model, task.normalize.to(device), protocol), device, build.labels(experiment.data).palette
+        Predictor(model, task.normalize.to(device), build.protocol(experiment)),
+        device,
+        build.labels(experiment.data).palette,
     )
 
 

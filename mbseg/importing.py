@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mbseg import build
 from mbseg.config.load import make_experiment
 from mbseg.config.schema import Experiment
 from mbseg.errors import ConfigError, WeightsError
 from mbseg.weights.foreign import read_foreign
-from mbseg.weights.hubs import check_known, fetch
+from mbseg.weights.hubs import check_is, check_known, fetch
 from mbseg.weights.imported import Imported
-from mbseg.weights.report import KeyReport, load_state
+from mbseg.weights.report import KeyReport, load_state, short
 from mbseg.weights.states import read_state
 from mbseg.weights.store import BackboneFacts, save_backbone, save_weights
 
@@ -36,6 +38,7 @@ def import_weights(
     """
     check_output(output)
     imported = read_source(source, weights)
+    check_finite(imported)
     if imported.num_classes is None:
         report = write_backbone(imported, output, overrides)
     else:
@@ -61,12 +64,21 @@ def check_output(output: Path) -> None:
         raise ConfigError(f"there is no folder {output.parent} to write {output.name} into")
 
 
+def check_finite(imported: Imported) -> None:
+    """Raises WeightsError for weights that diverged or are damaged."""
+    for key, tensor in imported.state.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(f"{imported.origin} is damaged: {short(key)} holds values that are not finite")
+
+
 def read_source(source: str, weights: Path | None) -> Imported:
     if source.startswith(LIBRARIES):
         check_known(source)
         if weights is None:
             return read_foreign(fetch(source), source)
-        return read_foreign(read_state(weights), f"{weights} as {source}")
+        state = read_state(weights)
+        check_is(state, source, weights)
+        return read_foreign(state, f"{weights} as {source}")
     if weights is not None:
         raise ConfigError(f"--weights goes with torchvision:NAME or timm:NAME; {source} is a file itself")
     path = Path(source)

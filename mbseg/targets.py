@@ -17,12 +17,14 @@ from mbseg.weights.store import read_weights
 State = dict[str, Tensor]
 WEIGHTS_SUFFIX = ".safetensors"
 CHECKPOINT_SUFFIX = ".pt"
+FOREIGN_SUFFIXES = (".tflite", ".pth", ".pb", ".onnx")
 
 
 def experiment_of(target: str, overrides: Sequence[str]) -> Experiment:
     """The experiment of a config or of a weights file, overrides laid over it."""
     if target.endswith(WEIGHTS_SUFFIX):
         return read_own_config(Path(target), overrides)[0]
+    check_not_foreign(target)
     return load_experiment(target, overrides)
 
 
@@ -36,6 +38,7 @@ def read_target(
         return read_own_config(Path(target), overrides)
     if Path(target).is_dir():
         return read_target(str(best_of(Path(target), target)), overrides, weights=weights, run=run)
+    check_not_foreign(target)
     if target.endswith(CHECKPOINT_SUFFIX):
         raise ConfigError(f"{target} does not carry its config; name that: mbseg evaluate CONFIG --weights {target}")
     experiment = load_experiment(target, overrides)
@@ -46,6 +49,11 @@ def read_target(
     if card is not None:
         check_card(card, experiment, weights)
     return experiment, state, str(weights)
+
+
+def check_not_foreign(target: str) -> None:
+    if target.endswith(FOREIGN_SUFFIXES):
+        raise ConfigError(f"{target} is no file of mbseg; bring it in: mbseg import-weights {target} OUT.safetensors")
 
 
 def check_card(card: ModelCard, experiment: Experiment, weights: Path) -> None:
@@ -70,7 +78,10 @@ def best_of(run: Path, config: str) -> Path:
 def read_own_config(path: Path, overrides: Sequence[str]) -> tuple[Experiment, State, str]:
     state, card = read_weights(path)
     if card is None:
-        raise WeightsError(f"{path} carries no mbseg config; name one: mbseg evaluate CONFIG --weights {path}")
+        raise WeightsError(
+            f"{path} carries no config of mbseg: of a whole model, name one (mbseg evaluate CONFIG --weights {path}); "
+            f"a backbone is what a training starts from (model.backbone.weights={path})"
+        )
     return make_experiment(card.config, overrides, source=str(path)), state, str(path)
 
 

@@ -1,5 +1,8 @@
 """`mbseg demo`."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,7 @@ def demo(
     from mbseg.demo import demo as run
     from mbseg.output import progress_bar
 
-    with progress_bar() as progress:
+    with progress_bar() as progress, terminated_like_interrupted():
         result = run(
             weights,
             overrides,
@@ -56,6 +59,16 @@ def demo(
         print(text(result))
     if result["interrupted"]:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends like Ctrl-C: what was drawn is kept."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def text(result: dict[str, Any]) -> str:

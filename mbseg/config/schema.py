@@ -13,6 +13,7 @@ Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e30)]  # what fp32 can hold
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+AtrousRate = Annotated[int, Field(gt=0, le=1024)]
 Side = Annotated[int, Field(gt=0, le=16384)]  # pixels
 Size = tuple[Side, Side]  # (height, width)
 Scale = Annotated[float, Field(ge=0.01, le=100)]
@@ -42,7 +43,9 @@ class HeadConfig(Section):
     at: str | None = None  # the tap the head reads; null: c5, or last_conv of MobileNetV3
     low_at: str | None = None  # the finer tap of lraspp (null: c3_expansion, or c3) and deeplabv3plus (null: c2)
     channels: Annotated[int, Field(gt=0, le=8192)] | None = None  # null: 256, for lraspp 128
-    rates: tuple[Positive, Positive, Positive] | None = None  # of ASPP; null: 6, 12, 18 at stride 16, in proportion
+    rates: tuple[AtrousRate, AtrousRate, AtrousRate] | None = (
+        None  # of ASPP; null: 6, 12, 18 at stride 16, in proportion
+    )
     refine: bool = False  # deeplabv3: a 3x3 convolution before the classifier, as torchvision has
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = (
         None  # behind the projection; null: 0.1; lraspp and smp have none

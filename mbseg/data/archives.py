@@ -1,10 +1,13 @@
 """Archives of data sets: fetched, checked and unpacked without trusting what is in them."""
 
 import hashlib
+import lzma
 import os
+import struct
 import tarfile
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -16,6 +19,10 @@ Progress = Callable[[str, int, int | None], None]  # what is done, how much of i
 
 CHUNK = 1 << 20  # bytes
 MAX_UNPACKED = 64 << 30  # bytes; no data set here is half as large
+DAMAGED = (  # what the two libraries raise of archives that are
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, RuntimeError, ValueError, NotImplementedError),
+)
 
 
 def silent(_what: str, _done: int, _total: int | None) -> None:
@@ -89,7 +96,7 @@ def unpack(file: Path, folder: Path, progress: Progress = silent, *, limit: int 
             _unpack_tar(file, folder, progress, limit)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
-    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError, RuntimeError) as error:
+    except DAMAGED as error:
         raise DataError(f"{file}: cannot be unpacked ({error})") from error
 
 
@@ -120,5 +127,5 @@ def _check_size(size: int, limit: int) -> None:
 
 def _check_name(name: str) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+    if path.is_absolute() or ".." in path.parts or ":" in name.partition("/")[0]:
         raise DataError(f"its member {name!r} would be written outside the folder")

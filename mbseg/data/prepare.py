@@ -132,9 +132,9 @@ def _check_archives(name: str, files: Sequence[Path], known: Sequence[Archive]) 
     for file in files:
         if not file.is_file():
             raise DataError(f"{file}: there is no such file")
-    if len(set(files)) != len(known):
+    if len({file.resolve() for file in files}) != len(known) or len(files) != len(known):
         names = " and ".join(archive.file for archive in known)
-        raise ConfigError(f"{name} comes in {names}; name each once with --archive ({len(set(files))} given)")
+        raise ConfigError(f"{name} comes in {names}; name each once with --archive ({len(files)} given)")
 
 
 def _lay_out(

@@ -1,6 +1,6 @@
 """The segmentation heads by name: what each can be asked for, what it reads, and how it is built."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from mbseg.naming import hint
 
 SMP = "smp:"
 DROPOUT = 0.1
+LARGEST = 8192
 
 Infos = Mapping[str, FeatureInfo]
 
@@ -155,12 +156,19 @@ def dropout_of(options: HeadOptions) -> float:
 
 
 def check_values(options: HeadOptions) -> None:
-    if options.channels is not None and options.channels < 1:
-        raise ConfigError(f"head_channels is {options.channels}; 1 or more are possible")
-    if options.rates is not None and (len(options.rates) != 3 or min(options.rates) < 1):
-        raise ConfigError(f"rates are {options.rates}; three numbers of 1 or more are possible")
-    if options.dropout is not None and not 0 <= options.dropout < 1:
-        raise ConfigError(f"dropout is {options.dropout}; 0 or more, and less than 1, is possible")
+    if options.channels is not None and not is_number(options.channels, 1, LARGEST):
+        raise ConfigError(f"head_channels is {options.channels!r}; whole numbers from 1 to {LARGEST} are possible")
+    rates = options.rates
+    if rates is not None and not (
+        isinstance(rates, Sequence) and len(rates) == 3 and all(is_number(rate, 1, LARGEST) for rate in rates)
+    ):
+        raise ConfigError(f"rates are {rates!r}; three whole numbers from 1 to {LARGEST} are possible")
+    if options.dropout is not None and not (isinstance(options.dropout, int | float) and 0 <= options.dropout < 1):
+        raise ConfigError(f"dropout is {options.dropout!r}; 0 or more, and less than 1, is possible")
+
+
+def is_number(value: object, lowest: int, highest: int) -> bool:
+    return isinstance(value, int) and lowest <= value <= highest
 
 
 def check_keys(options: HeadOptions, allowed: tuple[str, ...]) -> None:

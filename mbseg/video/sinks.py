@@ -107,14 +107,32 @@ class Video(Sink):
             self.part.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        if not quiet_cv2().VideoCapture(str(self.part)).read()[0]:  # the writer itself reports no error
-            raise RunError(f"{self.path} came out unreadable, so it is not kept; is the disk full?")
+        readable = count_frames(self.part)  # the writer itself reports no error
+        if readable < self.written:
+            raise RunError(
+                f"{self.path} came out with {readable} of {self.written} frames, so it is not kept; is the disk full?"
+            )
         os.replace(self.part, self.path)
 
 
 def write_picture(path: Path, frame: Frame) -> None:
-    _, data = quiet_cv2().imencode(path.suffix, frame.pixels)
+    height, width = frame.pixels.shape[:2]
+    try:
+        encoded, data = quiet_cv2().imencode(path.suffix, frame.pixels)
+    except quiet_cv2().error:
+        encoded = False
+    if not encoded:
+        raise RunError(f"{path}: a picture of {height} x {width} cannot be written as {path.suffix}")
     write_atomically(path, data.tobytes())
+
+
+def count_frames(path: Path) -> int:
+    capture = quiet_cv2().VideoCapture(str(path))
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
 
 
 def make_sink(output: Path | None, source: Source, *, overwrite: bool) -> Sink:
@@ -125,6 +143,7 @@ def make_sink(output: Path | None, source: Source, *, overwrite: bool) -> Sink:
     """
     if output is None:
         return Nowhere()
+    output = output.resolve()  # `missing/../a.mp4` is a.mp4 once the folder is made
     sink = sink_for(output, source)
     check_free(output, source, overwrite=overwrite)
     return sink
@@ -155,16 +174,16 @@ def sink_for(output: Path, source: Source) -> Sink:
 
 
 def check_free(output: Path, source: Source, *, overwrite: bool) -> None:
-    if source.path is not None and is_same(source.path, *written_paths(output, source.path)):
+    if any(is_same(file, *written_paths(output, file)) for file in source.files):
         raise RunError(f"--output {output} would replace the source itself; name another")
     taken = any(output.iterdir()) if output.is_dir() else output.exists()
     if taken and not overwrite:
         raise RunError(f"--output {output} is there already; add --overwrite to replace it, or name another")
 
 
-def written_paths(output: Path, source: Path) -> tuple[Path, ...]:
-    """Where the output of a source may come to lie: a single file also below an output folder, under its own name."""
-    return (output, output / source.name) if source.is_file() else (output,)
+def written_paths(output: Path, file: Path) -> tuple[Path, ...]:
+    """Where what is drawn of a file may come to lie: below an output folder, under its own name."""
+    return (output, output / file.name)
 
 
 def is_same(path: Path, *others: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mbseg.data.layouts import IMAGE_SUFFIXES
 from mbseg.errors import ConfigError, DataError
@@ -17,6 +19,8 @@ from mbseg.video.opencv import quiet_cv2
 logger = logging.getLogger(__name__)
 
 UInt8Array = NDArray[np.uint8]
+LAST_CAMERA = 99
+LARGEST_PICTURE = 2**27  # pixels
 USUAL_FPS, HIGHEST_FPS = 25.0, 240.0
 PATIENCE = 30  # failed reads in a row that are the end of a video; fewer are broken frames
 
@@ -36,7 +40,7 @@ class Source:
     size: tuple[int, int]  # (height, width) of the first; a later one may have another
     fps: float
     length: int | None  # None: nobody knows
-    path: Path | None  # None: a camera
+    files: tuple[Path, ...]  # that it reads; none of a camera
 
 
 def open_source(text: str) -> Source:
@@ -46,6 +50,8 @@ def open_source(text: str) -> Source:
     or gives no frame.
     """
     if text.isdecimal():
+        if int(text) > LAST_CAMERA:
+            raise ConfigError(f"--source {text}: cameras are numbered from 0 to {LAST_CAMERA}")
         return open_camera(int(text))
     if "://" in text:
         raise ConfigError(f"--source {text}: streams cannot be read; name a camera's number, a file or a folder")
@@ -65,7 +71,7 @@ def open_camera(index: int) -> Source:
         capture.release()
         raise DataError(f"camera {index} gives no picture; is it attached, free, and yours to read?")
     fps = sensible_fps(capture.get(cv2.CAP_PROP_FPS))
-    return Source(captured(capture, patience=1), pixels.shape[:2], fps, length=None, path=None)
+    return Source(captured(capture, patience=1), pixels.shape[:2], fps, length=None, files=())
 
 
 def open_video(path: Path) -> Source:
@@ -78,7 +84,7 @@ def open_video(path: Path) -> Source:
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)  # from the start again
     fps, count = sensible_fps(capture.get(cv2.CAP_PROP_FPS)), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     length = count if count > 0 else None  # a raw stream claims a negative number
-    return Source(video_frames(path, capture, length), first.pixels.shape[:2], fps, length, path)
+    return Source(video_frames(path, capture, length), first.pixels.shape[:2], fps, length, (path,))
 
 
 def sensible_fps(claimed: float) -> float:
@@ -125,7 +131,7 @@ def open_pictures(path: Path, files: Sequence[Path]) -> Source:
     first = next((pixels for file in files if (pixels := read_picture(file)) is not None), None)
     if first is None:
         raise DataError(f"--source {path}: there is no picture that can be read")
-    return Source(picture_frames(files), (first.shape[0], first.shape[1]), USUAL_FPS, len(files), path)
+    return Source(picture_frames(files), (first.shape[0], first.shape[1]), USUAL_FPS, len(files), tuple(files))
 
 
 def picture_frames(files: Sequence[Path]) -> Iterator[Frame]:
@@ -139,5 +145,23 @@ def picture_frames(files: Sequence[Path]) -> Iterator[Frame]:
 def read_picture(file: Path) -> UInt8Array | None:
     """[H, W, 3] BGR, turned as its EXIF says; None for what cannot be read."""
     cv2 = quiet_cv2()
-    pixels: UInt8Array | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if pixels_promised(file) > LARGEST_PICTURE:
+        return None
+    try:
+        pixels: UInt8Array | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
     return pixels
+
+
+def pixels_promised(file: Path) -> int:
+    """By its header, before anything is decoded: a small file can hold a giant picture."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(file) as picture:
+                return picture.width * picture.height
+        except Image.DecompressionBombError:
+            return LARGEST_PICTURE + 1
+        except Exception:  # PIL knows other formats than OpenCV, and stumbles over much; OpenCV decides
+            return 0

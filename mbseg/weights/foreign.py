@@ -10,9 +10,11 @@ from mbseg.backbones.zoo import MOBILENETS, known_taps, network_spec, plan_backb
 from mbseg.errors import WeightsError
 from mbseg.weights import from_torchvision
 from mbseg.weights.imported import Imported
-from mbseg.weights.keymap import State, is_tensorflows, recognize, rename
+from mbseg.weights.keymap import State, recognize, rename
 
 WIDTHS = (1.0, *(percent / 100 for percent in range(10, 205, 5) if percent != 100))  # the plain one first
+Triple = tuple[float, float, float]
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)  # inputs in [-1, 1]
@@ -95,8 +97,8 @@ def read_classifier(state: Mapping[str, Tensor], origin: str) -> Imported:
         if width_mult is None:
             continue
         backbone = {"name": name, "width_mult": width_mult}
-        backbone |= {"padding": "tensorflow"} if is_tensorflows(origin) else {}
-        mean, std = (HALF, HALF) if takes_halves(name, origin) else (IMAGENET_MEAN, IMAGENET_STD)
+        backbone |= {"padding": "tensorflow"} if known.is_tensorflows else {}
+        mean, std = normalization(name, tensorflows=known.is_tensorflows)
         whole = {f"backbone.{key}": tensor for key, tensor in renamed.items()}
         return Imported(origin, {"backbone": backbone}, whole, None, mean, std, ignored=ignored)
     raise WeightsError(
@@ -109,7 +111,7 @@ def find_width(name: str, state: State) -> float | None:
     """The width at which the MobileNet of that name has exactly these tensors; None where it never has."""
     stem = state.get("stem.conv.weight")
     for width_mult in WIDTHS:
-        if stem is not None and len(stem) == network_spec(name, width_mult).stem_channels:
+        if stem is not None and stem.ndim and len(stem) == network_spec(name, width_mult).stem_channels:
             with torch.device("meta"):
                 whole = plan_backbone(name, width_mult=width_mult, taps=known_taps(name)).build()
             if shapes(whole.state_dict()) == shapes(state):
@@ -121,6 +123,6 @@ def shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {key: tensor.shape for key, tensor in state.items() if not key.endswith(".num_batches_tracked")}
 
 
-def takes_halves(name: str, origin: str) -> bool:
-    """Whether the pictures were brought to [-1, 1]: TensorFlow's networks, and timm's own MobileNetV1."""
-    return is_tensorflows(origin) or name == "mobilenet_v1"
+def normalization(name: str, *, tensorflows: bool) -> tuple[Triple, Triple]:
+    """Mean and deviation of the pictures: TensorFlow's networks and timm's own MobileNetV1 saw them in [-1, 1]."""
+    return (HALF, HALF) if tensorflows or name == "mobilenet_v1" else (IMAGENET_MEAN, IMAGENET_STD)

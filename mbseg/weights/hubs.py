@@ -2,8 +2,11 @@
 
 import contextlib
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from mbseg.errors import ConfigError, WeightsError, first_line
 from mbseg.naming import hint
@@ -43,6 +46,42 @@ def check_known(source: str) -> None:
 
     if name not in list_models():
         raise ConfigError(f"torchvision has no model {name!r}; {hint(name, ['mobilenet_v2', *list_models()])}")
+
+
+def check_is(state: Mapping[str, Tensor], source: str, path: Path) -> None:
+    """Raises WeightsError for a file that is not of the network `source`; its number of classes may be another."""
+    library, _, name = source.partition(":")
+    with torch.device("meta"):
+        theirs = build_timm(name) if library == "timm" else build_torchvision(name)
+    wanted = body_shapes(theirs.state_dict())
+    differing = sorted(wanted.items() ^ body_shapes(state).items())
+    if differing:
+        raise WeightsError(
+            f"{path} is not of {source}: {differing[0][0][:80]} is missing, another, or of another shape"
+        )
+
+
+def body_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Without heads, which depend on the number of classes, and batch counters, which old files lack."""
+    return {
+        key: tuple(tensor.shape)
+        for key, tensor in state.items()
+        if not key.startswith(("classifier", "aux_classifier")) and not key.endswith(".num_batches_tracked")
+    }
+
+
+def build_timm(name: str) -> nn.Module:
+    import timm
+
+    network: nn.Module = timm.create_model(name, pretrained=False)
+    return network
+
+
+def build_torchvision(name: str) -> nn.Module:
+    from torchvision.models import get_model
+
+    network: nn.Module = get_model(name, weights=None, **({"weights_backbone": None} if "_mobilenet_" in name else {}))
+    return network
 
 
 def fetch_torchvision(name: str) -> State:

@@ -8,7 +8,7 @@ from mbseg.backbones.base import Backbone
 from mbseg.backbones.mobilenet import MobileNet
 from mbseg.backbones.zoo import MOBILENETS, TIMM, known_taps, network_spec, plan_backbone
 from mbseg.errors import ConfigError
-from mbseg.weights.foreign import HALF, IMAGENET_MEAN, IMAGENET_STD, takes_halves
+from mbseg.weights.foreign import IMAGENET_MEAN, IMAGENET_STD, normalization
 from mbseg.weights.hubs import fetch
 from mbseg.weights.keymap import State, is_tensorflows, recognize, rename, strip
 from mbseg.weights.report import KeyReport, load_state
@@ -75,7 +75,7 @@ def expectations(backbone: Backbone, source: str, *, name: str, width_mult: floa
 
 def published_facts(name: str, width_mult: float) -> BackboneFacts | None:
     source = PUBLISHED.get(name, {}).get(width_mult, "")
-    mean, std = (HALF, HALF) if takes_halves(name, source) else (IMAGENET_MEAN, IMAGENET_STD)
+    mean, std = normalization(name, tensorflows=is_tensorflows(source))
     return BackboneFacts({"padding": "tensorflow"} if is_tensorflows(source) else {}, mean, std)
 
 

@@ -11,6 +11,7 @@ from mbseg.backbones.blockspec import NetworkSpec
 from mbseg.errors import WeightsError
 from mbseg.nn.conv import NORM_EPSILON
 from mbseg.weights import from_timm, from_torchvision
+from mbseg.weights.report import short
 
 State = dict[str, Tensor]
 Names = Mapping[str, str]
@@ -26,6 +27,7 @@ class Format(NamedTuple):
     ignored: Names = MappingProxyType({})  # first part of other keys -> why they are not wanted
     epsilon: float = NORM_EPSILON  # of the batch norms it was trained with
     ignored_unless_named: Names = MappingProxyType({})  # the same of parts that only some networks have a place for
+    is_tensorflows: bool = False  # taken over from there: padding, inputs in [-1, 1]
 
 
 TIMM = Format(
@@ -72,8 +74,9 @@ def recognize(state: Mapping[str, Tensor], origin: str) -> Format:
     for known in FORMATS:
         if known.mark in state:
             is_tensorflows_timm = known is TIMM and is_tensorflows(origin)
-            return known._replace(epsilon=from_timm.EPSILON_TENSORFLOW) if is_tensorflows_timm else known
-    found = ", ".join(list(state)[:3]) or "no keys at all"
+            tensorflows = known._replace(epsilon=from_timm.EPSILON_TENSORFLOW, is_tensorflows=True)
+            return tensorflows if is_tensorflows_timm else known
+    found = ", ".join(short(key) for key in list(state)[:3]) or "no keys at all"
     titles = "; ".join(f"{known.title} ({known.mark})" for known in FORMATS)
     raise WeightsError(f"{origin} holds no backbone that mbseg knows: found {found}; it reads {titles}")
 
@@ -103,7 +106,10 @@ def rename(state: Mapping[str, Tensor], known: Format, network: NetworkSpec) -> 
 def absorb_epsilon(state: Mapping[str, Tensor], epsilon: float) -> State:
     """Batch norm divides by sqrt(variance + epsilon): another epsilon goes into the variance, and nothing changes."""
     difference = epsilon - NORM_EPSILON
-    return {key: tensor + difference if key.endswith(".running_var") else tensor for key, tensor in state.items()}
+    return {
+        key: tensor + difference if key.endswith(".running_var") and tensor.is_floating_point() else tensor
+        for key, tensor in state.items()
+    }
 
 
 def strip(state: Mapping[str, Tensor]) -> tuple[State, dict[str, str]]:

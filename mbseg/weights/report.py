@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mbseg.errors import WeightsError
 
+LONGEST_KEY = 120  # characters
 SHOWN = 3  # names of each kind that an error lists
 
 
@@ -106,7 +107,13 @@ def describe(tensor: Tensor) -> str:
 
 
 def first(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
+    return ", ".join(short(key) for key in keys[:SHOWN]) + (", ..." if len(keys) > SHOWN else "")
+
+
+def short(key: str) -> str:
+    """A key as it may stand in a line: a file can hold any text."""
+    printable = "".join(character if character.isprintable() else "?" for character in key)
+    return printable if len(printable) <= LONGEST_KEY else f"{printable[:LONGEST_KEY]}..."
 
 
 def groups(keys: Sequence[str]) -> list[str]:

@@ -12,6 +12,19 @@ from mbseg.errors import WeightsError
 from mbseg.weights.keymap import State
 from mbseg.weights.store import read_weights
 
+WRAPPERS = ("state_dict", "model")
+PARALLEL = "module."
+DTYPES = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.uint8,
+    torch.int8,
+)
+
 
 def read_state(path: Path) -> State:
     """The tensors of a .safetensors file or of one that torch.save wrote. Raises WeightsError."""
@@ -31,18 +44,29 @@ def read_torch_file(path: Path) -> State:
     except Exception as error:  # the unpickler raises whatever it stumbles over
         raise WeightsError(f"{path} is no PyTorch weights file, damaged, or holds more than tensors") from error
     state = unwrap(content)
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(is_plain(key, value) for key, value in state.items()):
         raise WeightsError(f"{path} holds {summary(content)}; save the model's state_dict() alone, names to tensors")
     return dict(state)
 
 
 def unwrap(content: object) -> object:
-    """Training scripts put the state beside their own notes, under one of two names."""
-    if isinstance(content, Mapping):
-        for wrapper in ("state_dict", "model"):
-            if isinstance(content.get(wrapper), Mapping):
-                return content[wrapper]
+    """Training scripts put the state beside their own notes, under one of two names, and DataParallel a prefix."""
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if isinstance(content, Mapping) and content and all(str(key).startswith(PARALLEL) for key in content):
+        return {str(key).removeprefix(PARALLEL): value for key, value in content.items()}
     return content
+
+
+def is_plain(key: object, value: object) -> bool:
+    """A name and a dense tensor on the CPU that is as large as it says."""
+    if not isinstance(key, str) or not isinstance(value, Tensor):
+        return False
+    is_dense = value.layout is torch.strided and value.device.type == "cpu" and value.dtype in DTYPES
+    return is_dense and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
 
 
 def check_promised_hash(path: Path) -> None:

@@ -19,6 +19,7 @@ from mbseg.weights.tflite_layers import (
     global_pooling,
     hard_sigmoid,
     only_convolution,
+    without_activation,
 )
 
 NEAR = 0.05  # a width lies so near to what the channels of the last block say; they may be rounded
@@ -97,7 +98,7 @@ def read_block(graph: Graph, at: int) -> Block | None:
     if project is None or project.depthwise or not is_pointwise(project):
         raise graph.stopped(squeeze.output if squeeze else depthwise.output, "a block's projection (1x1 convolution)")
     sum_with_input = graph.only_reader(project.output, "ADD")
-    shortcut = sum_with_input if sum_with_input and at in sum_with_input.inputs else None
+    shortcut = without_activation(graph, sum_with_input) if sum_with_input and at in sum_with_input.inputs else None
     layers = {"expand": expand, "depthwise": depthwise, "project": project}
     found = {name: layer for name, layer in layers.items() if layer}
     operators = [operator for layer in found.values() for operator in layer.operators]
@@ -145,7 +146,10 @@ def read_squeeze_excite(graph: Graph, at: int) -> SqueezeExcite | None:
         return None
     if at not in scaled.inputs or reduce.activation != "relu" or widen.activation is not None:
         return None
-    operators = (*pooling.operators, *reduce.operators, *widen.operators, *gate.operators, scaled)
+    operators = (
+        *(*pooling.operators, *reduce.operators, *widen.operators, *gate.operators),
+        without_activation(graph, scaled),
+    )
     return SqueezeExcite(reduce, widen, scaled.outputs[0], operators)
 
 

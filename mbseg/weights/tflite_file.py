@@ -20,6 +20,7 @@ LONGEST_LIST = 64  # dimensions of a tensor, inputs of an operator
 LONGEST_NAME = 100
 TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8"}  # TensorType
 CUSTOM = OPERATORS.index("CUSTOM")
+LARGEST_SCALE = 1e6  # one step of 8 bits; real ones lie below 1
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,8 @@ def read_quantization(tensor: Table, origin: str) -> Quantization | None:
         raise WeightsError(
             f"{origin} is damaged: {scales.size} scales and {zero_points.size} zero points of one tensor"
         )
+    if not (np.isfinite(scales).all() and scales.min() > 0 and scales.max() < LARGEST_SCALE):
+        raise WeightsError(f"{origin} is damaged: a quantisation scale is {scales.min():g} to {scales.max():g}")
     return Quantization(scales, zero_points, table.number(6, "i"))
 
 

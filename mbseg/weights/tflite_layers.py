@@ -106,6 +106,13 @@ def fused_activation(graph: Graph, operator: Operator) -> Activation | None:
     return FUSED[name]
 
 
+def without_activation(graph: Graph, operator: Operator) -> Operator:
+    """The operator, if it ends where our network goes on. Raises WeightsError for one with a fused activation."""
+    if operator.options.get("activation", 0):
+        raise graph.refusal(operator, "an activation fused into it, which no MobileNet has there")
+    return operator
+
+
 def padded_convolution(graph: Graph, pad: Operator) -> Convolution | None:
     """Keras pads by an operator of its own; it must give what SAME gives at the file's picture size."""
     following = graph.only_reader(pad.outputs[0], "CONV_2D", "DEPTHWISE_CONV_2D")
@@ -161,7 +168,7 @@ def hard_swish(graph: Graph, x: int) -> Step | None:
     if product is None or x not in product.inputs:
         return None
     last = None if first else constant_step(graph, product.outputs[0], ("MUL",), 1 / 6)
-    end = last or (Step(product.outputs[0], ()) if first else None)
+    end = last or (Step(without_activation(graph, product).outputs[0], ()) if first else None)
     return end and Step(end.output, (*(first or shifted).operators, product, *end.operators))
 
 
@@ -188,7 +195,8 @@ def constant_step(graph: Graph, x: int, kinds: tuple[str, ...], value: float) ->
         if reader.kind in kinds and len(reader.inputs) == 2:
             given = graph.parameter(reader, 1) or graph.parameter(reader, 0)
             if len(given) == 1 and abs(given[0] - value) < TOLERANCE * value:
-                return Step(reader.outputs[0], (reader,))
+                plain = without_activation(graph, reader) if reader.kind == "MUL" else reader
+                return Step(plain.outputs[0], (plain,))
     return None
 
 
@@ -200,5 +208,5 @@ def global_pooling(graph: Graph, at: int) -> Step | None:
         if reader.kind == "MEAN" and sorted(graph.parameter(reader, 1)) == [1, 2]:
             return Step(reader.outputs[0], (reader,))
         if reader.kind == "AVERAGE_POOL_2D" and (options["kernel_height"], options["kernel_width"]) == size:
-            return Step(reader.outputs[0], (reader,))
+            return Step(without_activation(graph, reader).outputs[0], (reader,))
     return None

@@ -18,6 +18,7 @@ RESULTS = {
     "RESHAPE": "changes no value",
     "SQUEEZE": "changes no value",
 }
+LARGEST_SIDE = 16384  # pixels
 
 
 class Picture(NamedTuple):
@@ -44,6 +45,8 @@ def read_picture(graph: Graph) -> Picture:
         shapes = [list(graph.shape(index)) for index in inputs]
         raise WeightsError(f"{graph.file.origin} takes {shapes}; one RGB picture, [1, height, width, 3], is read")
     _, height, width, _ = graph.shape(inputs[0])
+    if not (1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE):
+        raise WeightsError(f"{graph.file.origin} takes pictures of {height} x {width}; 1 to {LARGEST_SIDE} are read")
     at, factor, offset = read_arithmetic(graph, inputs[0])
     factor, offset = in_pixels(graph, inputs[0], factor, offset, changed=at != inputs[0])
     std, mean = 1 / (255 * factor), -offset / (255 * factor)
@@ -113,6 +116,10 @@ def read_result(graph: Graph, at: int) -> Result:
             graph.take([operator], why="keeps the size")
         else:
             align_corners = bool(operator.options["align_corners"])
+            if align_corners == bool(operator.options["half_pixel_centers"]):
+                raise graph.refusal(
+                    operator, "neither aligned corners nor half-pixel centres; logits go on one of both"
+                )
             graph.take([operator], why=f"class_map upsamples, with align_corners {str(align_corners).lower()}")
         at = operator.outputs[0]
     if [graph.source(index) for index in graph.file.outputs] != [at]:

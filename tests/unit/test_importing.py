@@ -138,3 +138,65 @@ def test_a_data_set_of_ones_own_does_not_keep_the_root_of_voc(tmp_path: Path) ->
     assert mbseg.load(tmp_path / "ours.safetensors").card.config["data"]["root"] == "mine"
     with pytest.raises(MbsegError, match=r"data.root"):
         import_weights(str(tmp_path / "theirs.safetensors"), tmp_path / "again.safetensors", [keys[0], keys[2]])
+
+
+def refusal(state: object, folder: Path, source: str = "") -> str:
+    """What import-weights says of a state; nothing may be written."""
+    torch.save(state, folder / "theirs.pth")
+    with pytest.raises(MbsegError) as caught:
+        import_weights(
+            source or str(folder / "theirs.pth"),
+            folder / "ours.safetensors",
+            weights=folder / "theirs.pth" if source else None,
+        )
+    assert not (folder / "ours.safetensors").exists()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def v2_state() -> dict[str, torch.Tensor]:
+    return mobilenet_v2(weights=None, width_mult=0.5).state_dict()
+
+
+FIRST = "features.0.0.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {FIRST: torch.full((16, 3, 3, 3), torch.nan)},
+            "is damaged: backbone.stem.conv.weight holds values that are not",
+        ),
+        ({5: torch.zeros(1)}, "save the model's state_dict"),
+        ({FIRST: torch.tensor(1.0)}, "not the layers of any of"),
+        ({FIRST: torch.zeros(16, 3, 3, 3).to(torch.float8_e4m3fn)}, "save the model's state_dict"),
+        ({FIRST: torch.zeros(1).expand(10**13)}, "save the model's state_dict"),
+        ({"features.0.1.running_var": torch.zeros(16, dtype=torch.int64)}, "1 of another shape or type"),
+        ({"features.1\x1b[31m" + "a" * 3000: torch.zeros(1)}, "not the layers of any of"),
+    ],
+)
+def test_odd_states_are_refused_in_one_short_line(
+    change: dict[object, torch.Tensor], message: str, tmp_path: Path
+) -> None:
+    said = refusal({**v2_state(), **change}, tmp_path)
+    assert message in said
+    assert len(said) < 600
+
+
+def test_a_file_of_another_network_than_the_one_named_is_refused(tmp_path: Path) -> None:
+    assert "is not of torchvision:mobilenet_v3_large" in refusal(v2_state(), tmp_path, "torchvision:mobilenet_v3_large")
+    assert "timm has no model 'nonsense'" in refusal(v2_state(), tmp_path, "timm:nonsense")
+
+
+def test_only_timms_files_are_tensorflows_by_their_name(tmp_path: Path) -> None:
+    torch.save(v2_state(), tmp_path / "tf_mine.pth")
+    result = import_weights(str(tmp_path / "tf_mine.pth"), tmp_path / "ours.safetensors")
+    assert "padding" not in result["model"]["backbone"]
+    assert result["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_a_prefix_of_data_parallel_is_taken_off(tmp_path: Path) -> None:
+    state = {"model": {"state_dict": {f"module.{key}": tensor for key, tensor in v2_state().items()}}}
+    torch.save(state, tmp_path / "theirs.pth")
+    assert import_weights(str(tmp_path / "theirs.pth"), tmp_path / "ours.safetensors")["kind"] == "backbone"

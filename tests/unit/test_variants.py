@@ -118,3 +118,30 @@ def test_heads_refuse_what_they_do_not_have_before_weights_are_looked_for(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         mbseg.create_segmenter("mobilenet_v2", weights="missing.pth", **arguments)
+
+
+@pytest.mark.parametrize("key", ["padding", "channel_divisor", "dilation_plan", "bottleneck", "shortcut"])
+def test_a_variant_that_there_is_not_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key} is 'foo'; it can be"):
+        Variant(**{key: "foo"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"reduced_tail": "detection"}, "reduced_tail is 'detection'; it is True or False here"),
+        ({"num_classes": 2.5}, "num_classes is 2.5"),
+        ({"num_classes": "21"}, "num_classes is '21'"),
+        ({"width_mult": "1"}, "width_mult is '1'; 0.1 to 4"),
+        ({"head_channels": 1.5}, "head_channels is 1.5; whole numbers"),
+        ({"dropout": 2}, "dropout is 2; 0 or more"),
+        ({"aspp": "dense", "rates": (0, 0, 0)}, "rates are"),
+        ({"aspp": "dense", "rates": (6, 12)}, "rates are"),
+        ({"aspp": "dense", "rates": (10**10, 1, 1)}, "rates are"),
+        ({"rates": (6, 12, 18)}, "are those of ASPP, which is none"),
+        ({"head": "lraspp", "head_at": "c3", "low_at": "c3"}, "low_at is c3, the very map"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        mbseg.create_segmenter("mobilenet_v2", **arguments)

@@ -1,6 +1,8 @@
 """Frames from cameras, videos and pictures, and back into files."""
 
 import math
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -77,7 +79,7 @@ def test_a_video_that_came_out_unreadable_is_not_kept(tmp_path: Path) -> None:
             sink.writer.release()
             sink.part.write_bytes(b"")
 
-    with pytest.raises(RunError, match=r"a\.mp4 came out unreadable.*is the disk full"):
+    with pytest.raises(RunError, match=r"a\.mp4 came out with 0 of 1 frames.*is the disk full"):
         on_a_full_disk()
     assert not list(tmp_path.iterdir())
 
@@ -233,3 +235,47 @@ def test_a_picture_sink_keeps_the_names_of_the_frames(tmp_path: Path) -> None:
     with PictureFolder(tmp_path) as sink:
         sink.write(frame(7))
     assert (quiet_cv2().imread(str(tmp_path / "000007.png")) == 7).all()
+
+
+def test_an_output_by_a_detour_over_a_missing_folder_is_the_file_it_comes_to(tmp_path: Path) -> None:
+    source = open_source(str(write_picture(tmp_path / "in" / "a.png")))
+    (tmp_path / "keep.avi").write_bytes(b"kept")
+    with pytest.raises(RunError, match="is there already; add --overwrite"):
+        make_sink(tmp_path / "missing" / ".." / "keep.avi", source, overwrite=False)
+
+
+def test_the_one_picture_of_a_source_folder_is_not_replaced(tmp_path: Path) -> None:
+    picture = write_picture(tmp_path / "one" / "p.png")
+    with pytest.raises(RunError, match="would replace the source itself"):
+        make_sink(picture, open_source(str(picture.parent)), overwrite=True)
+
+
+def test_a_video_that_lost_frames_is_not_kept(tmp_path: Path) -> None:
+    def lose_frames() -> None:
+        with Video(tmp_path / "a.avi", size=SIZE, fps=25) as sink:
+            sink.write(frame())
+            sink.written = 5
+
+    with pytest.raises(RunError, match=r"came out with 1 of 5 frames, so it is not kept"):
+        lose_frames()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_file_that_promises_a_giant_picture_is_left_out(tmp_path: Path) -> None:
+    good = write_picture(tmp_path / "in" / "b.png")
+    header = struct.pack(">IIBBBBB", 50000, 50000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (good.parent / "a.png").write_bytes(bomb)
+    assert [one.name for one in open_source(str(good.parent)).frames] == ["b.png"]
+
+
+def test_a_picture_that_the_format_cannot_hold_is_named(tmp_path: Path) -> None:
+    wide = Frame("a.png", np.zeros((2, 70000, 3), np.uint8))
+    with pytest.raises(RunError, match=r"out\.jpg: a picture of 2 x 70000 cannot be written as \.jpg"):
+        Picture(tmp_path / "out.jpg").write(wide)
+
+
+def test_a_camera_has_a_small_number() -> None:
+    with pytest.raises(ConfigError, match="cameras are numbered from 0 to 99"):
+        open_source("99999999999999")
