@@ -72,9 +72,9 @@ def demo(
     """
     if frames is not None and frames < 1:
         raise ConfigError(f"--frames is {frames}; it must be 1 or more")
+    segmenter = load_segmenter(target, [*overrides, *resizing(longer_side)], run=run)
     stream = open_source(source)
     sink = make_sink(output, stream, overwrite=overwrite)
-    segmenter = load_segmenter(target, [*overrides, *resizing(longer_side)], run=run)
     segmenter.class_map(np.zeros((*stream.size, 3), np.uint8))  # to warm up
     with sink:
         times, seconds, interrupted = play(stream, segmenter, sink, frames, progress)

@@ -121,9 +121,9 @@ def check_name(name: str) -> None:
 def check_plain(name: str, width_mult: float, reduced_tail: ReducedTail | None, variant: Variant) -> None:
     """Only the MobileNets come in widths and variants."""
     if width_mult != 1:
-        raise ConfigError(f"{name} has no widths; leave width_mult={width_mult:g} away")
+        raise ConfigError(f"{name} has no widths: set width_mult to 1, not {width_mult:g}")
     if reduced_tail:
-        raise ConfigError(f"{name} has no reduced tail; leave reduced_tail away")
+        raise ConfigError(f"{name} has no reduced tail: set reduced_tail to false")
     if variant != AS_PUBLISHED:
         changed = [f"{key}={value}" for key, value in vars(variant).items() if value != getattr(AS_PUBLISHED, key)]
         raise ConfigError(f"{name} comes only as published; leave {', '.join(changed)} away")

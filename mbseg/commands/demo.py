@@ -84,6 +84,5 @@ def text(result: dict[str, Any]) -> str:
         f"latency         p50 {latency['p50']:.1f} ms, p95 {latency['p95']:.1f} ms, from decoding to written",
         f"medians         {stages} ms",
     ]
-    if result["output"]:
-        lines.append(f"written         {result['output']}")
+    lines.append(f"written         {result['output'] or 'nothing; --output names a video, a picture or a folder'}")
     return "\n".join(lines)

@@ -175,7 +175,8 @@ def check_keys(options: HeadOptions, allowed: tuple[str, ...]) -> None:
     plain = HeadOptions()
     for key, value in vars(options).items():
         if key not in ("kind", *allowed) and value != getattr(plain, key):
-            raise ConfigError(f"head {options.kind} has no {key} (found {value!r}); it has {', '.join(allowed)}")
+            has = ", ".join(allowed)
+            raise ConfigError(f"head {options.kind} has no {key} (found {value!r}): set it to null; it has {has}")
 
 
 def check_rates(options: HeadOptions, aspp: Aspp) -> None:

@@ -53,20 +53,20 @@ def check_is(state: Mapping[str, Tensor], source: str, path: Path) -> None:
     library, _, name = source.partition(":")
     with torch.device("meta"):
         theirs = build_timm(name) if library == "timm" else build_torchvision(name)
-    wanted = body_shapes(theirs.state_dict())
-    differing = sorted(wanted.items() ^ body_shapes(state).items())
+    wanted = shapes_of(theirs.state_dict())
+    differing = sorted(wanted.items() ^ shapes_of(state).items())
     if differing:
         raise WeightsError(
             f"{path} is not of {source}: {differing[0][0][:80]} is missing, another, or of another shape"
         )
 
 
-def body_shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Without heads, which depend on the number of classes, and batch counters, which old files lack."""
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Of heads the names alone, as shapes depend on the number of classes; without what some files lack."""
     return {
-        key: tuple(tensor.shape)
+        key: () if key.startswith("classifier") else tuple(tensor.shape)
         for key, tensor in state.items()
-        if not key.startswith(("classifier", "aux_classifier")) and not key.endswith(".num_batches_tracked")
+        if not key.startswith("aux_classifier") and not key.endswith(".num_batches_tracked")
     }
 
 

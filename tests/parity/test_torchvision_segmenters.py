@@ -84,6 +84,12 @@ def test_a_half_matching_file_is_refused_with_the_list(change, message: str, tmp
     assert list(tmp_path.iterdir()) == [tmp_path / "half.pth"]
 
 
+def test_the_other_segmenter_is_not_the_one_that_was_named(tmp_path: Path) -> None:
+    weights = saved(theirs_of("lraspp_mobilenet_v3_large"), tmp_path)
+    with pytest.raises(WeightsError, match="is not of torchvision:deeplabv3_mobilenet_v3_large"):
+        import_weights("torchvision:deeplabv3_mobilenet_v3_large", tmp_path / "ours.safetensors", weights=weights)
+
+
 def test_outputs_of_an_unknown_number_need_a_data_set(tmp_path: Path) -> None:
     weights = saved(theirs_of("lraspp_mobilenet_v3_large", num_classes=3), tmp_path)
     with pytest.raises(ConfigError, match=r"has 3 outputs .*data.kind=folder data.root=DIR data.classes="):
