@@ -45,6 +45,7 @@ class Width:
 
     mult: float = 1.0
     divisor: int = 8  # 1: not rounded, as in some TensorFlow models
+    narrow_last_conv: bool = False  # below 1 V2's last convolution shrinks too, as in its detectors
 
     def __call__(self, printed: float) -> int:
         return make_divisible(printed * self.mult, self.divisor)
@@ -79,16 +80,18 @@ def v1_blocks(rows: Iterable[V1Row], in_channels: int, width: Width) -> Iterator
 def mobilenet_v2_spec(width: Width, reduced_tail: ReducedTail | None) -> NetworkSpec:
     """MobileNetV2 (arXiv:1801.04381, Table 2).
 
-    Below width 1 the last convolution keeps its 1280 channels (section 5 of the paper). A reduced tail (both kinds)
-    halves the outputs of 160 and 320 and the last convolution; expansions follow from the halved inputs.
+    Below width 1 the last convolution keeps its 1280 channels (section 5 of the paper) unless `width` says otherwise.
+    A reduced tail (both kinds) halves the outputs of 160 and 320 and the last convolution; expansions follow from the
+    halved inputs.
     """
     rows = tuple(halve_v2_tail(tables.V2_ROWS)) if reduced_tail else tables.V2_ROWS
     last_conv = tables.V2_LAST_CONV // 2 if reduced_tail else tables.V2_LAST_CONV
+    last_width = width if width.narrow_last_conv else replace(width, mult=max(1.0, width.mult))
     stem_channels = width(tables.V2_STEM)
     return NetworkSpec(
         stem_channels,
         tuple(v2_blocks(rows, stem_channels, width)),
-        last_conv_channels=replace(width, mult=max(1.0, width.mult))(last_conv),
+        last_conv_channels=last_width(last_conv),
         activation="relu6",
     )
 

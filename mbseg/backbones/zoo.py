@@ -84,7 +84,8 @@ def network_spec(
     name: str, width_mult: float = 1.0, reduced_tail: ReducedTail | None = None, variant: Variant = AS_PUBLISHED
 ) -> NetworkSpec:
     """A MobileNet as data."""
-    network = MOBILENETS[name].spec(Width(width_mult, variant.channel_divisor), reduced_tail)
+    width = Width(width_mult, variant.channel_divisor, variant.narrow_last_conv)
+    network = MOBILENETS[name].spec(width, reduced_tail)
     return ablate(network, variant.bottleneck, variant.shortcut)
 
 

@@ -9,6 +9,8 @@ from mbseg.data.labels import LabelMap, Palette, voc_palette
 from mbseg.errors import ConfigError
 from mbseg.resources import dataset_file
 
+BACKGROUND = "background"
+
 
 class Archive(BaseModel):
     """One file that holds a data set, or a part of it. A checksum of null is not known yet."""
@@ -29,13 +31,18 @@ class DatasetDescription(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    layout: Literal["voc", "camvid", "cityscapes", "list", "folder"]
+    layout: Literal["voc", "camvid", "cityscapes", "list", "folder", "coco"]
     classes: tuple[str, ...] | None = None  # null: the user names them (data.classes)
     label_values: tuple[int, ...] | None = None  # the value of each class in the masks; null: its id
     void: tuple[int, ...] = ()  # label values ignored like 255
     palette: Palette | None = None  # the colour of each class, void labels behind them
     splits: dict[str, int] = {}  # pictures in each list of the complete data set
     archives: dict[str, Archive] = {}
+
+    @property
+    def object_classes(self) -> tuple[str, ...] | None:
+        """The classes that have boxes: the background is none of them."""
+        return self.classes and tuple(name for name in self.classes if name != BACKGROUND)
 
     @field_validator("palette", mode="before")
     @classmethod

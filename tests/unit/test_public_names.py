@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_public_names_are_these() -> None:
-    assert mbseg.__all__ == ["Variant", "class_map", "create_backbone", "create_segmenter", "load", "profile"]
+    names = ["Variant", "class_map", "create_backbone", "create_detector", "create_segmenter", "load", "profile"]
+    assert mbseg.__all__ == names
     assert all(callable(getattr(mbseg, name)) for name in mbseg.__all__)
     assert set(mbseg.__all__) <= set(dir(mbseg))
 
@@ -34,6 +35,13 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             [
                 *("backbone", "head", "aspp", "head_at", "low_at", "output_stride", "width_mult", "reduced_tail"),
                 *("head_channels", "num_classes", "weights", "rates", "refine", "dropout", "align_corners", "variant"),
+            ],
+        ),
+        (
+            "create_detector",
+            [
+                *("backbone", "head", "maps", "image_size", "num_classes", "width_mult", "reduced_tail", "weights"),
+                *("scores", "box_plan", "variant"),
             ],
         ),
         ("load", ["path", "device"]),

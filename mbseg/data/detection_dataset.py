@@ -1,0 +1,70 @@
+"""A split of a data set for detection as a torch Dataset, and its batches."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from mbseg.data.box_check import check_boxes
+from mbseg.data.detection_samples import Annotation, DetectionBatch, DetectionSample
+from mbseg.data.reading import read_image, size_text
+from mbseg.errors import DataError
+
+Transform = Callable[[DetectionSample, tuple[int, ...]], DetectionSample]  # the numbers decide all that is random
+
+
+class DetectionDataset(Dataset[DetectionSample]):
+    """Reads and augments one annotated picture at a time; asked by (epoch, index) like `PairDataset`."""
+
+    def __init__(self, annotations: Sequence[Annotation], transform: Transform | None = None, *, seed: int = 0) -> None:
+        self.annotations = tuple(annotations)
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> DetectionSample:
+        """Raises DataError if a file cannot be used."""
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        sample = read_detection_sample(self.annotations[index])
+        return self.transform(sample, (self.seed, epoch, index)) if self.transform else sample
+
+
+def read_detection_sample(annotation: Annotation) -> DetectionSample:
+    """The picture and those of its boxes that can be trained on.
+
+    Raises DataError if the picture cannot be used or has another size than is annotated.
+    """
+    image = read_image(annotation.image)
+    height, width = image.shape[:2]
+    if annotation.size not in (None, (height, width)):
+        expected = "{} x {}".format(*annotation.size)
+        raise DataError(
+            f"{annotation.image} is {size_text(image)}, but {expected} in {annotation.file}; was it turned?"
+        )
+    boxes, kept, _ = check_boxes(annotation.xyxy, (height, width))
+    return DetectionSample(
+        image=image,
+        boxes=boxes,
+        labels=annotation.labels[kept],
+        difficult=annotation.difficult[kept],
+        crowd=annotation.crowd[kept],
+        size=(height, width),
+        annotation=annotation,
+    )
+
+
+def collate_detections(samples: Sequence[DetectionSample]) -> DetectionBatch:
+    """Stack pictures of one size; each keeps its own number of boxes."""
+    images = np.stack([sample.image for sample in samples])
+    return DetectionBatch(
+        images=torch.from_numpy(images).permute(0, 3, 1, 2),
+        boxes=[torch.from_numpy(sample.boxes) for sample in samples],
+        labels=[torch.from_numpy(sample.labels) for sample in samples],
+        difficult=[torch.from_numpy(sample.difficult) for sample in samples],
+        crowd=[torch.from_numpy(sample.crowd) for sample in samples],
+        sizes=[sample.size for sample in samples],
+        annotations=[sample.annotation for sample in samples],
+    )

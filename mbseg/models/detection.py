@@ -1,0 +1,66 @@
+"""A backbone, extra layers and a head: pictures to raw predictions about default boxes."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mbseg.backbones.base import Backbone
+from mbseg.boxes.default_boxes import DefaultBoxPlan, default_boxes
+from mbseg.boxes.detections import RawDetections, Scores
+from mbseg.boxes.geometry import Size
+from mbseg.heads.ssdlite import ExtraLayers, SSDLite
+from mbseg.models.segmentation import ModelCard
+
+
+class DetectionModel(nn.Module):
+    """Normalised images [N, 3, H, W] of any size -> class logits and offsets of the boxes `default_boxes((H, W))`.
+
+    `image_size` is the one it is made for, `scores` how its logits become probabilities.
+    """
+
+    card: ModelCard | None = None  # of a model that `mbseg.load` has read
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        extras: ExtraLayers,
+        head: SSDLite,
+        *,
+        image_size: Size,
+        scores: Scores = "softmax",
+        box_plan: DefaultBoxPlan = "standard",
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.extras = extras
+        self.head = head
+        self.image_size = image_size
+        self.scores = scores
+        self.box_plan = box_plan
+        self._boxes: dict[Size, Tensor] = {}
+
+    def forward(self, images: Tensor) -> RawDetections:
+        raw: RawDetections = self.head(self.extras(self.backbone(images)))
+        return raw
+
+    def default_boxes(self, image_size: Size) -> Tensor:
+        """xyxy [boxes, 4] in pixels of an input of that size, on the CPU, ordered as the predictions."""
+        if image_size not in self._boxes:
+            self._boxes[image_size] = default_boxes(self.feature_sizes(image_size), image_size, self.box_plan)
+        return self._boxes[image_size]
+
+    def feature_sizes(self, image_size: Size) -> list[Size]:
+        """(height, width) of every map that the head reads, as the network really makes them."""
+        parameter = next(self.parameters())
+        images = parameter.new_zeros(2, 3, *image_size)  # two: batch norm in training needs them
+        maps = tried_out(self.extras, tried_out(self.backbone, images))
+        return [(one.shape[2], one.shape[3]) for one in maps]
+
+
+@torch.no_grad()
+def tried_out(module: nn.Module, inputs: Any) -> Any:
+    """What `module` gives, without a trace: batch norm in training changes a copy of its statistics."""
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    return functional_call(module, buffers, (inputs,))

@@ -1,0 +1,353 @@
+"""Annotations from VOC's XML and COCO's JSON, faulty boxes, and samples made of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from mbseg.data.box_check import FATE, box_faults, check_boxes, report_boxes
+from mbseg.data.coco import read_coco
+from mbseg.data.description import load_description
+from mbseg.data.detection_dataset import DetectionDataset, collate_detections, read_detection_sample
+from mbseg.data.detection_layouts import find_annotations, list_annotations
+from mbseg.data.shapes import draw_shapes, shapes_scene
+from mbseg.data.voc_detection import read_annotation
+from mbseg.errors import DataError
+
+CLASSES = ("cat", "dog")
+OBJECT = "<object><name>{}</name><difficult>{}</difficult><bndbox>{}</bndbox></object>"
+CORNERS = "<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax>"
+
+
+def voc_object(name: str = "dog", difficult: object = 0, corners: tuple[object, ...] = (1, 2, 3, 4)) -> str:
+    return OBJECT.format(name, difficult, CORNERS.format(*corners))
+
+
+def read_xml(folder: Path, *objects: str):
+    (folder / "a.xml").write_text(f"<annotation><size/>{''.join(objects)}</annotation>")
+    return read_annotation(folder / "a.xml", folder / "a.jpg", 0, CLASSES)
+
+
+def test_a_voc_box_ends_where_its_last_pixel_ends(tmp_path: Path) -> None:
+    """VOC counts from 1 and includes both corners: columns 1 to 3 are three pixels, from 0 to 3."""
+    found = read_xml(tmp_path, voc_object(corners=(1, 2, 3, 2)), voc_object("cat", 1, (10.5, 1, 20, 30)))
+    assert found.xyxy.tolist() == [[0, 1, 3, 2], [9.5, 0, 20, 30]]
+    assert found.boxes.tolist() == [[0, 1, 3, 1], [9.5, 0, 10.5, 30]]
+    assert found.labels.tolist() == [1, 0]
+    assert found.difficult.tolist() == [False, True]
+    assert found.areas.tolist() == [3, 315]
+    assert not found.crowd.any()
+
+
+def test_a_voc_picture_may_hold_nothing_and_its_parts_are_no_objects(tmp_path: Path) -> None:
+    assert read_xml(tmp_path).boxes.shape == (0, 4)
+    part = f"<part><name>head</name><bndbox>{CORNERS.format(7, 7, 8, 8)}</bndbox></part></object>"
+    assert read_xml(tmp_path, voc_object().replace("</object>", part)).xyxy.tolist() == [[0, 1, 3, 4]]
+
+
+@pytest.mark.parametrize("difficult", ["", "Unspecified", " 0 "])
+def test_what_is_not_called_difficult_is_not(difficult: str, tmp_path: Path) -> None:
+    assert not read_xml(tmp_path, voc_object(difficult=difficult)).difficult.any()
+
+
+@pytest.mark.parametrize(
+    ("faulty", "said"),
+    [
+        (voc_object("cow"), r"object 2 is of class 'cow'; the classes are cat, dog"),
+        (voc_object(difficult="yes"), r"object 2: difficult is 'yes'; 0 or 1 is expected"),
+        (voc_object(corners=(1, "two", 3, 4)), r"object 2: ymin is 'two'; a number is expected"),
+        ("<object><name>cat</name></object>", r"object 2 has no bndbox/xmin"),
+        ("<object>", r"cannot be read as XML \(mismatched tag"),
+    ],
+)
+def test_a_fault_in_an_xml_is_one_line_that_names_the_file_and_the_object(faulty, said, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"a\.xml: {said}") as caught:
+        read_xml(tmp_path, voc_object(), faulty)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_xml_that_would_grow_without_end_or_is_too_large_is_refused(tmp_path: Path) -> None:
+    bomb = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;&b;">]><annotation>&c;</annotation>'
+    for text, said in ((bomb, "cannot be read as XML"), (" " * (1 << 20) + "<a/>", "not the XML of one picture")):
+        (tmp_path / "a.xml").write_text(text)
+        with pytest.raises(DataError, match=rf"a\.xml: .*{said}"):
+            read_annotation(tmp_path / "a.xml", tmp_path / "a.jpg", 0, CLASSES)
+    with pytest.raises(DataError, match=r"b\.xml: there is no such file"):
+        read_annotation(tmp_path / "b.xml", tmp_path / "b.jpg", 0, CLASSES)
+
+
+def coco_tree() -> dict[str, Any]:
+    """Two categories whose ids have gaps and no order; the second picture is empty."""
+    return {
+        "categories": [{"id": 90, "name": "dog"}, {"id": 3, "name": "cat"}],
+        "images": [
+            {"id": 7, "file_name": "b.jpg", "height": 20, "width": 30},
+            {"id": 5, "file_name": "a.jpg", "height": 10, "width": 40},
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 90, "bbox": [1, 2, 3.5, 4], "area": 9.25, "iscrowd": 0},
+            {"id": 2, "image_id": 7, "category_id": 3, "bbox": [0.1, 0, 8, 8], "iscrowd": 1},
+        ],
+    }
+
+
+def read_json(folder: Path, tree: object, classes=None):
+    (folder / "a.json").write_text(json.dumps(tree))
+    return read_coco(folder / "a.json", [folder], classes)
+
+
+def test_gaps_in_coco_ids_leave_none_in_the_labels(tmp_path: Path) -> None:
+    classes, category_ids, (empty, full) = read_json(tmp_path, coco_tree())
+    assert (classes, category_ids) == (("cat", "dog"), (3, 90))
+    assert (empty.image_id, empty.image, empty.size, empty.boxes.shape) == (5, tmp_path / "a.jpg", (10, 40), (0, 4))
+    assert full.labels.tolist() == [1, 0]
+    assert full.boxes.tolist() == [[1, 2, 3.5, 4], [0.1, 0, 8, 8]]
+    assert full.areas.tolist() == [9.25, 64]
+    assert full.crowd.tolist() == [False, True]
+
+
+def test_named_classes_decide_the_labels_and_may_be_unknown_to_the_file(tmp_path: Path) -> None:
+    classes, category_ids, (_, full) = read_json(tmp_path, coco_tree(), ("dog", "cow", "cat"))
+    assert (classes, category_ids) == (("dog", "cow", "cat"), (90, 0, 3))
+    assert full.labels.tolist() == [0, 2]
+
+
+def test_a_category_that_no_box_has_need_not_be_a_class(tmp_path: Path) -> None:
+    tree = coco_tree()
+    tree["categories"].append({"id": 0, "name": "animals"})
+    assert read_json(tmp_path, tree, ("dog", "cat")).classes == ("dog", "cat")
+
+
+FAULTS = [
+    ("annotations", 1, {"bbox": [1, 2, 3]}, r"annotations\[1\] \(id 2\): bbox is \[1, 2, 3\]; expected \[x, y, width"),
+    ("annotations", 1, {"bbox": None}, r"annotations\[1\] \(id 2\): bbox is null"),
+    ("annotations", 1, {"bbox": [1, 2, 3, "4"]}, r"annotations\[1\] \(id 2\): bbox holds \"4\"; a number is expected"),
+    ("annotations", 0, {"area": "big"}, r"annotations\[0\] \(id 1\): area holds \"big\"; a number is expected"),
+    ("annotations", 0, {"iscrowd": 2}, r"annotations\[0\] \(id 1\): iscrowd is 2; 0 or 1 is expected"),
+    ("annotations", 0, {"iscrowd": [0]}, r"annotations\[0\] \(id 1\): iscrowd is \[0\]; 0 or 1 is expected"),
+    ("annotations", 0, {"image_id": 6}, r"annotations\[0\] \(id 1\) is of picture 6, which is not among the images"),
+    ("annotations", 0, {"image_id": "7"}, r"annotations\[0\] \(id 1\): image_id is \"7\"; a whole number is expected"),
+    ("annotations", 0, {"category_id": 4}, r"annotations\[0\] \(id 1\) is of category 4, which is not among"),
+    ("images", 1, {"width": 0}, r"images\[1\] \(id 5\) is 10 x 0; sides are 1 to 65536 pixels"),
+    ("images", 1, {"height": 1 << 20}, r"images\[1\] \(id 5\) is 1048576 x 40; sides are"),
+    ("images", 1, {"width": 40.5}, r"images\[1\]: width is 40\.5; a whole number is expected"),
+    ("images", 1, {"file_name": 3}, r"images\[1\]: file_name is 3; a text is expected"),
+    ("images", 1, {"id": 7}, r"images\[1\] has the id of another picture: 7"),
+    ("images", 1, {"id": True}, r"images\[1\]: id is true; a whole number is expected"),
+    ("images", 1, {"id": 1 << 70}, r"images\[1\]: id is 1180591620717411303424; a whole number is expected"),
+    ("categories", 1, {"name": "dog"}, r"categories\[1\] has the id or the name of another one: 3, 'dog'"),
+    ("categories", 1, {"name": ""}, r"categories\[1\]: name is \"\"; a text is expected"),
+]
+
+
+@pytest.mark.parametrize(("key", "index", "change", "said"), FAULTS)
+def test_a_faulty_entry_is_one_line_that_names_the_file_and_the_entry(key, index, change, said, tmp_path: Path) -> None:
+    tree = coco_tree()
+    tree[key][index] |= change
+    with pytest.raises(DataError, match=rf"a\.json: {said}") as caught:
+        read_json(tmp_path, tree)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ([], r"expected an object with images, annotations and categories, not \[\]"),
+        (coco_tree() | {"annotations": {}}, r"'annotations' is \{\}; a list is expected"),
+        ({"categories": coco_tree()["categories"]}, r"'images' is missing; a list is expected"),
+        (coco_tree() | {"images": [5]}, r"images\[0\] is 5; an object is expected"),
+        (coco_tree() | {"categories": []}, r"'categories' is empty"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(tree: object, said: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"a\.json: {said}"):
+        read_json(tmp_path, tree)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe\x00", b"[" * 200_000])
+def test_a_file_that_is_no_json_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.json: cannot be read as JSON") as caught:
+        read_coco(tmp_path / "a.json", [tmp_path])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_category_that_is_no_class_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"annotations\[0\] .* 'dog', which is none of the 2 classes; did you mean 'dogs'"
+    ):
+        read_json(tmp_path, coco_tree(), ("cat", "dogs"))
+
+
+NAN, INF = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    ("box", "problem", "left"),
+    [
+        ([0, 0, 40, 30], "", [0, 0, 40, 30]),
+        ([-0.5, 3, 40.9, 30], "", [0, 3, 40, 30]),  # rounded numbers
+        ([-9, 5, 8, 99], "partly outside the picture", [0, 5, 8, 30]),
+        ([50, 5, 60, 9], "outside the picture", None),
+        ([40, 5, 60, 9], "outside the picture", None),
+        ([3, 5, 3, 9], "thinner than a pixel", None),
+        ([3, 5, 3.5, 9], "thinner than a pixel", None),
+        ([39.5, 5, 60, 9], "thinner than a pixel", None),  # inside the picture
+        ([8, 5, 3, 9], "swapped", None),
+        ([3, NAN, 8, 9], "not finite", None),
+        ([-INF, 5, INF, 9], "not finite", None),
+        ([-1e300, 5, 1e308, 9], "partly outside the picture", [0, 5, 40, 9]),
+    ],
+)
+def test_a_box_is_kept_cut_or_dropped(box, problem: str, left) -> None:
+    boxes, kept, problems = check_boxes(np.array([box], np.float64), (30, 40))
+    assert problems == (problem,)
+    assert kept.tolist() == [left is not None]
+    assert boxes.tolist() == ([left] if left else [])
+    assert problem in {"", *FATE}
+
+
+@given(arrays.arrays(np.float64, st.tuples(st.integers(0, 5), st.just(4))), st.integers(1, 99), st.integers(1, 99))
+def test_what_is_kept_of_any_boxes_lies_inside_and_is_a_pixel_wide(boxes, height: int, width: int) -> None:
+    kept, flags, problems = check_boxes(boxes, (height, width))
+    assert len(flags) == len(problems) == len(boxes)
+    assert (kept >= 0).all() and (kept <= (width, height, width, height)).all()
+    assert (kept[:, 2:] - kept[:, :2] >= 1).all()
+    assert all(problem for problem, stays in zip(problems, flags, strict=True) if not stays)
+
+
+def test_a_report_counts_the_problems_and_each_box_is_named(tmp_path: Path) -> None:
+    objects = [
+        voc_object(corners=(1, 2, 30, 40)),
+        voc_object("cat", 0, (9, 2, 3, 4)),
+        voc_object(corners=(1, 2, 99, 9)),
+    ]
+    annotation = read_xml(tmp_path, *objects)
+    report = report_boxes([check_boxes(annotation.xyxy, (40, 50))] * 2)
+    assert str(report) == "6 boxes: 2 dropped (swapped), 2 cut (partly outside the picture)"
+    assert str(report_boxes([])) == "0 boxes"
+    assert box_faults(annotation, (40, 50), CLASSES) == [
+        "box 2 (cat) [8, 1, 3, 4] is swapped: dropped",
+        "box 3 (dog) [0, 1, 99, 9] is partly outside the picture: cut",
+    ]
+
+
+def write_picture(file: Path, height: int, width: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((height, width, 3), 99, np.uint8)).save(file)
+
+
+def test_a_sample_has_the_boxes_that_can_be_trained_on_and_the_annotation_as_it_was(tmp_path: Path) -> None:
+    tree = coco_tree()
+    tree["annotations"].append({"id": 3, "image_id": 7, "category_id": 3, "bbox": [NAN, 0, 5, 5]})
+    tree["annotations"].append({"id": 4, "image_id": 7, "category_id": 90, "bbox": [20, 10, 50, 50]})
+    write_picture(tmp_path / "b.jpg", 20, 30)
+    sample = read_detection_sample(read_json(tmp_path, tree).annotations[1])
+    assert sample.image.shape == (20, 30, 3)
+    assert sample.size == (20, 30)
+    assert sample.boxes.dtype == np.float32
+    assert sample.boxes.tolist() == [[1, 2, 4.5, 6], [np.float32(0.1), 0, np.float32(8.1), 8], [20, 10, 30, 20]]
+    assert sample.labels.tolist() == [1, 0, 1]
+    assert sample.crowd.tolist() == [False, True, False]
+    assert len(sample.annotation.boxes) == 4
+
+
+def test_a_picture_of_another_size_than_annotated_is_refused(tmp_path: Path) -> None:
+    write_picture(tmp_path / "b.jpg", 30, 20)
+    with pytest.raises(DataError, match=r"b\.jpg is 30 x 20 .*, but 20 x 30 in .*a\.json"):
+        read_detection_sample(read_json(tmp_path, coco_tree()).annotations[1])
+
+
+def test_a_batch_keeps_each_pictures_own_number_of_boxes(tmp_path: Path) -> None:
+    for name in "ab":
+        write_picture(tmp_path / f"{name}.jpg", 20, 30)
+    tree = coco_tree()
+    tree["images"][1] |= {"height": 20, "width": 30}
+    dataset = DetectionDataset(read_json(tmp_path, tree).annotations)
+    batch = collate_detections([dataset[0, index] for index in range(len(dataset))])
+    assert batch.images.shape == (2, 3, 20, 30)
+    assert [tuple(boxes.shape) for boxes in batch.boxes] == [(0, 4), (2, 4)]
+    assert [labels.tolist() for labels in batch.labels] == [[], [1, 0]]
+    assert [annotation.image_id for annotation in batch.annotations] == [5, 7]
+
+
+@pytest.mark.parametrize(
+    "place", ["train.json", "instances_train.json", "annotations/instances_train.json", "train/_annotations.coco.json"]
+)
+@pytest.mark.parametrize("folder", ["train", "images", ".", "train/images", "images/train"])
+def test_custom_coco_json_is_found_in_the_usual_places(place: str, folder: str, tmp_path: Path) -> None:
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_text(json.dumps(coco_tree()))
+    for name in "ab":
+        write_picture(tmp_path / folder / f"{name}.jpg", 2, 3)
+    split = find_annotations(load_description("coco_json"), tmp_path, "train")
+    assert split.classes == ("cat", "dog")
+    assert split.annotations[0].image.parent == tmp_path / folder
+
+
+def test_a_file_named_with_its_path_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "my boxes.json").write_text(json.dumps(coco_tree()))
+    split = list_annotations(load_description("coco_json"), tmp_path, "my boxes.json", ("dog", "cat"))
+    assert split.classes == ("dog", "cat")
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    custom, camvid = load_description("coco_json"), load_description("camvid")
+    with pytest.raises(DataError, match=r"data\.root .*nowhere is not a folder"):
+        find_annotations(custom, tmp_path / "nowhere", "train")
+    with pytest.raises(
+        DataError, match=r"no JSON of split 'train' in .*; looked for train\.json, instances_train\.json"
+    ):
+        find_annotations(custom, tmp_path, "train")
+    (tmp_path / "train.json").write_text(json.dumps(coco_tree()))
+    with pytest.raises(DataError, match=r"2 of 2 pictures of 'train' are missing, the first: .*a\.jpg"):
+        find_annotations(custom, tmp_path, "train")
+    (tmp_path / "train.json").write_text(json.dumps(coco_tree() | {"images": [], "annotations": []}))
+    with pytest.raises(DataError, match=r"split 'train' in .* is empty"):
+        find_annotations(custom, tmp_path, "train")
+    with pytest.raises(DataError, match=r"'camvid' has no boxes"):
+        find_annotations(camvid, tmp_path, "train")
+
+
+def test_the_boxes_of_drawn_shapes_are_those_that_were_drawn(tmp_path: Path) -> None:
+    draw_shapes(tmp_path / "shapes", train=2, val=1, size=(64, 80))
+    split = find_annotations(load_description("shapes"), tmp_path / "shapes", "train")
+    assert split.classes == ("disc", "square", "triangle", "ring", "star", "cross")
+    for index, annotation in enumerate(split.annotations):
+        placed = shapes_scene(0, "train", index, (64, 80)).objects
+        inclusive = annotation.xyxy - (0, 0, 1, 1)
+        assert inclusive.tolist() == [list(item.box) for item in placed]
+        assert [split.classes[label] for label in annotation.labels] == [item.shape.name for item in placed]
+        assert not box_faults(annotation, (64, 80), split.classes)
+
+
+def test_the_background_is_no_class_of_a_detector() -> None:
+    for kind in ("voc", "voc2007"):
+        assert len(load_description(kind).object_classes or ()) == 20
+    assert len(load_description("coco").object_classes or ()) == 80
+    assert load_description("coco_json").object_classes is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "folder", "split", "pictures", "boxes"),
+    [
+        ("voc", "VOCdevkit/VOC2012", "train", 66, 186),
+        ("coco", "coco2017_sample", "val2017", 50, 382),
+        ("coco_json", "pennfudan", "train", 90, 224),
+    ],
+)
+def test_the_real_samples_are_found_whole(kind, folder, split, pictures, boxes, shared_data: Path) -> None:
+    found = find_annotations(load_description(kind), shared_data / folder, split)
+    assert len(found.annotations) == pictures
+    assert sum(len(annotation.labels) for annotation in found.annotations) == boxes
+
+
+def test_the_shipped_classes_of_coco_stand_in_the_order_of_its_ids(shared_data: Path) -> None:
+    file = shared_data / "coco2017_sample" / "annotations" / "instances_val2017.json"
+    assert read_coco(file, [file.parent]).classes == load_description("coco").classes
