@@ -12,23 +12,10 @@ from mbseg.errors import ConfigError
 FREE_TO_CHANGE = ("device", "threads", "data.root", "data.workers", "train.log_every", "train.samples")
 
 
-def check_sizes(experiment: Experiment) -> None:
-    """Raises ConfigError for a crop that the network cannot take."""
-    crop, stride = experiment.data.crop_size, experiment.model.output_stride
-    if min(crop) < stride:
-        raise ConfigError(f"data.crop_size {list(crop)} is smaller than the output stride {stride}; make it larger")
-    if experiment.train.batch_size == 1:
-        raise ConfigError(
-            "train.batch_size is 1: the batch norm behind the image pooling needs two pictures or more; "
-            "use 2, and halve data.crop_size if memory is short"
-        )
+def check_compiler(experiment: Experiment) -> None:
+    """Raises ConfigError where `train.compile` cannot work."""
     if experiment.train.compile and not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++")):
         raise ConfigError("train.compile needs a C++ compiler, and there is none; install one or leave it off")
-    step = experiment.train.loss.stride
-    if step > 1 and (not experiment.model.align_corners or any((size - 1) % step for size in crop)):
-        raise ConfigError(
-            f"loss.stride {step} needs model.align_corners and a data.crop_size of {step} * k + 1, not {list(crop)}"
-        )
 
 
 def check_resumed_config(experiment: Experiment, folder: RunFolder) -> None:

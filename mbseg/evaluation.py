@@ -1,5 +1,6 @@
 """The scores of finished weights over a split, under the protocol that they or the command line name."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,44 +8,71 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mbseg import build
 from mbseg.analysis.profile import profile
+from mbseg.build import builder
 from mbseg.config.schema import Experiment
-from mbseg.data.dataset import PairDataset
 from mbseg.data.loaders import evaluation_loader
 from mbseg.engine import distributed
 from mbseg.engine.device import pick_device, use_threads, worker_count
-from mbseg.engine.evaluate import evaluate as score
+from mbseg.engine.evaluate import measure
+from mbseg.errors import ConfigError
+from mbseg.files import write_atomically
+from mbseg.metrics.coco_json import results_of_split
 from mbseg.targets import read_target
-from mbseg.tasks.segmentation import SegmentationTask
+from mbseg.tasks.base import Metric, Task
+from mbseg.tasks.detection import DetectionMetric
 from mbseg.weights.report import load_state
 
 
-def evaluate(target: str, overrides: Sequence[str], *, weights: Path | None, run: Path) -> dict[str, Any]:
+def evaluate(
+    target: str, overrides: Sequence[str], *, weights: Path | None, run: Path, predictions: Path | None = None
+) -> dict[str, Any]:
     """Scores of a config or a weights file over the config's `data.val`.
 
-    A config alone uses the best weights of `run`. The result holds the scores as fractions, the protocol, params, and
-    madds at the size the network saw.
+    A config alone uses the best weights of `run`. A detector's boxes are written to `predictions` as COCO's results.
+    The result holds the scores as fractions, the protocol, params, and madds at the size the network saw.
     """
     experiment, state, origin = read_target(target, overrides, weights=weights, run=run)
+    check_predictions(experiment, predictions)
     device = distributed.local_device(pick_device(experiment.device))
     use_threads(experiment.threads)
     place = distributed.start(device)
-    task = build.segmentation_task(experiment, weights=False)
+    parts = builder(experiment.task)
+    task = parts.task(experiment, weights=False)
     load_state(task.model, state, origin=origin)
-    split = build.dataset(experiment.data, experiment.data.val, augment=False)
+    split = parts.dataset(experiment, experiment.data.val, augment=False)
     batches = evaluation_loader(
         split, workers=worker_count(experiment.data.workers), rank=place.rank, world=place.world
     )
     with tqdm(total=len(batches), unit="picture", disable=None if place.is_main else True, file=sys.stderr) as bar:
-        scores = score(task.to(device), batches, device, on_batch=lambda: bar.update())
+        metric = measure(task.to(device), batches, device, on_batch=lambda: bar.update())
     distributed.stop()
-    return {**scores, "protocol": task.predictor.describe(), "weights": origin, **cost(task, experiment, split)}
+    if predictions and place.is_main:
+        write_predictions(predictions, metric, split)
+    height, width = split[0].image.shape[:2]
+    cost = cost_of(task, experiment, task.input_size((height, width)))
+    return {**metric.compute(), "protocol": task.describe(), "weights": origin, **cost}
 
 
-def cost(task: SegmentationTask, experiment: Experiment, split: PairDataset) -> dict[str, Any]:
-    """Params, and madds over all passes of the evaluation at the size the network sees the first picture in."""
-    height, width = split[0].mask.shape
-    size = task.predictor.input_size((height, width))
+def check_predictions(experiment: Experiment, predictions: Path | None) -> None:
+    """Before any long work. Raises ConfigError."""
+    if predictions is None:
+        return
+    if experiment.task != "detection":
+        raise ConfigError(f"--predictions writes boxes; the task here is {experiment.task}, so leave it away")
+    if predictions.exists():
+        raise ConfigError(f"{predictions} exists already; remove it or name another file")
+    if not predictions.parent.is_dir():
+        raise ConfigError(f"there is no folder {predictions.parent} to write {predictions.name} into")
+
+
+def write_predictions(path: Path, metric: Metric, split: Any) -> None:
+    assert isinstance(metric, DetectionMetric)
+    results = results_of_split(metric.coco.pictures, split.split.category_ids)
+    write_atomically(path, json.dumps(results).encode())
+
+
+def cost_of(task: Task, experiment: Experiment, size: tuple[int, int]) -> dict[str, Any]:
+    """Params, and madds over all passes of the evaluation at `size`."""
     counted = profile(task.model, image_size=size, scales=experiment.evaluate.scales, flip=experiment.evaluate.flip)
     return {"params": counted.params, "madds": counted.madds, "image_size": list(size)}

@@ -12,6 +12,24 @@ from cyclopts import Parameter
 AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object and nothing else on stdout.")]
 Overrides = Annotated[str, Parameter(help="Keys of the config laid over it, such as train.batch_size=8.")]
 
+SEGMENTATION_FIGURES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
+DETECTION_FIGURES = {
+    "ap": "COCO AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_small": "AP small",
+    "ap_medium": "AP medium",
+    "ap_large": "AP large",
+    "ar1": "AR 1",
+    "ar10": "AR 10",
+    "ar100": "AR 100",
+    "ar_small": "AR small",
+    "ar_medium": "AR medium",
+    "ar_large": "AR large",
+    "voc_map": "VOC mAP@0.5",
+    "voc07_map": "VOC07 mAP@0.5",
+}
+
 
 def print_result(result: dict[str, Any], text: str, *, as_json: bool) -> None:
     """Of several processes, the first one speaks."""
@@ -28,13 +46,19 @@ def print_json(result: dict[str, Any]) -> None:
 
 
 def scores_text(scores: dict[str, Any]) -> str:
-    """mIoU, pixel accuracy and every class's IoU."""
-    lines = [f"mIoU            {scores['miou']:.4f}", f"pixel accuracy  {scores['pixel_accuracy']:.4f}"]
+    """What a reader wants to know: the figures, then every class."""
+    named = DETECTION_FIGURES if "ap" in scores else SEGMENTATION_FIGURES
+    lines = [f"{name:<15} {shown(scores[key])}" for key, name in named.items()]
     width = max(len(name) for name in scores["per_class"])
-    lines += [f"  {name:<{width}}  {iou:.4f}" for name, iou in scores["per_class"].items()]
+    lines += [f"  {name:<{width}}  {value:.4f}" for name, value in scores["per_class"].items()]
     if scores["absent"]:
         lines.append(f"  not in this split, and so not in the mean: {', '.join(scores['absent'])}")
     return "\n".join(lines)
+
+
+def shown(value: float | None) -> str:
+    """COCO's figures of a size are None where the split has no object of it."""
+    return "none of this size" if value is None else f"{value:.4f}"
 
 
 @contextmanager

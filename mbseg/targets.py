@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mbseg.build import model_card
+from mbseg.build_common import model_card
 from mbseg.config.load import load_experiment, make_experiment
 from mbseg.config.schema import Experiment
 from mbseg.engine.checkpoint import load_checkpoint

@@ -9,14 +9,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mbseg import build
 from mbseg.analysis.charts import learning_curve
-from mbseg.checks import check_resumed_config, check_sizes
+from mbseg.build import builder
+from mbseg.build_common import model_card
+from mbseg.checks import check_resumed_config
 from mbseg.config.load import to_yaml
 from mbseg.config.schema import Experiment
-from mbseg.data.dataset import PairDataset
-from mbseg.data.loaders import BatchLoader, check_batch_size, evaluation_loader, steps_per_epoch, training_loader
-from mbseg.data.samples import Batch
+from mbseg.data.loaders import (
+    BatchLoader,
+    Samples,
+    check_batch_size,
+    evaluation_loader,
+    steps_per_epoch,
+    training_loader,
+)
 from mbseg.engine import distributed
 from mbseg.engine.device import pick_device, use_threads, uses_bf16, worker_count
 from mbseg.engine.fit import FitSettings, Hooks, Scores, Trainer
@@ -25,11 +31,8 @@ from mbseg.engine.run_folder import RunFolder
 from mbseg.engine.schedule import Schedule
 from mbseg.errors import RunError
 from mbseg.files import write_atomically
-from mbseg.tasks.segmentation import SegmentationTask
-from mbseg.video.overlay import overlay, side_by_side
+from mbseg.tasks.base import Task
 from mbseg.weights.store import save_weights
-
-SCORE = "miou"  # decides what is best
 
 
 def train(experiment: Experiment, folder: RunFolder, *, resume: bool) -> Scores:
@@ -58,10 +61,11 @@ def train(experiment: Experiment, folder: RunFolder, *, resume: bool) -> Scores:
             folder.forget_metrics_behind(0)  # of a run that was killed before its first checkpoint
     if goes_on:
         trainer.resume()
-    result = result_of(folder, trainer.fit())
+    score = trainer.task.score
+    result = result_of(folder, trainer.fit(), score)
     if place.is_main:
         lines = list(folder.read_metrics())
-        write_atomically(folder.curve, learning_curve(lines, score=SCORE, title=folder.path.name))
+        write_atomically(folder.curve, learning_curve(lines, score=score, title=folder.path.name))
         folder.write_result(result)
     distributed.stop()
     return result
@@ -71,13 +75,14 @@ def make_trainer(
     experiment: Experiment, folder: RunFolder, device: torch.device, place: distributed.Place, *, pretrained: bool
 ) -> Trainer:
     """All that a training needs, built and checked; nothing is written yet. A resumed one has its own weights."""
-    check_sizes(experiment)
-    training = build.dataset(experiment.data, experiment.data.train, augment=True, seed=experiment.train.seed)
-    validation = build.dataset(experiment.data, experiment.data.val, augment=False)
+    parts = builder(experiment.task)
+    parts.check(experiment)
+    training = parts.dataset(experiment, experiment.data.train, augment=True)
+    validation = parts.dataset(experiment, experiment.data.val, augment=False)
     check_batch_size(len(training), experiment.train.batch_size, place.world)
-    settings = fit_settings(experiment, len(training), device, place)
-    task = build.segmentation_task(experiment, weights=pretrained)
-    task.loss = build.loss(experiment, training)
+    task = parts.task(experiment, weights=pretrained)
+    task.loss = parts.loss(experiment, training)
+    settings = fit_settings(experiment, task.score, len(training), device, place)
     if experiment.train.compile:
         task.model.compile()
     return Trainer(
@@ -90,7 +95,9 @@ def make_trainer(
     )
 
 
-def fit_settings(experiment: Experiment, pictures: int, device: torch.device, place: distributed.Place) -> FitSettings:
+def fit_settings(
+    experiment: Experiment, score: str, pictures: int, device: torch.device, place: distributed.Place
+) -> FitSettings:
     config = experiment.train
     optimizer = config.optimizer
     batches = steps_per_epoch(pictures, config.batch_size, place.world)
@@ -110,7 +117,7 @@ def fit_settings(experiment: Experiment, pictures: int, device: torch.device, pl
         batch_size=config.batch_size * config.accumulate * place.world,
         evaluate_every=evaluate_every,
         checkpoint_every=min(config.checkpoint_every or evaluate_every, steps),
-        score=SCORE,
+        score=score,
         log_every=config.log_every,
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
@@ -125,9 +132,9 @@ def fit_settings(experiment: Experiment, pictures: int, device: torch.device, pl
 
 def make_hooks(
     experiment: Experiment,
-    task: SegmentationTask,
-    training: PairDataset,
-    validation: PairDataset,
+    task: Task,
+    training: Samples,
+    validation: Samples,
     folder: RunFolder,
     settings: FitSettings,
     place: distributed.Place,
@@ -138,7 +145,7 @@ def make_hooks(
         validation, workers=workers, rank=place.rank, world=place.world, pin_memory=to_gpu
     )
     count = min(experiment.train.samples, len(validation))
-    fixed = [one_picture(validation, index * len(validation) // count) for index in range(count)]
+    fixed = [index * len(validation) // count for index in range(count)]
 
     def batches(first: int) -> BatchLoader:
         return training_loader(
@@ -157,29 +164,22 @@ def make_hooks(
         batches=batches,
         validation=lambda: validation_batches,
         save_best=partial(save_best, experiment, folder.best),
-        draw=partial(draw_samples, task, fixed, build.labels(experiment.data).palette, folder.samples),
+        draw=partial(draw_samples, experiment, task, validation, fixed, folder.samples),
     )
 
 
-def one_picture(dataset: PairDataset, index: int) -> Batch:
-    sample = dataset[index]
-    images = torch.from_numpy(sample.image).permute(2, 0, 1)[None]
-    return Batch([sample.name], images, torch.from_numpy(sample.mask)[None])
-
-
 def save_best(experiment: Experiment, path: Path, state: dict[str, Tensor], scores: Scores) -> None:
-    save_weights(path, state, build.model_card(experiment, scores))
+    save_weights(path, state, model_card(experiment, scores))
 
 
-def draw_samples(task: SegmentationTask, batches: list[Batch], palette: Any, folder: Path, step: int) -> None:
-    """Picture | truth | prediction of each, as `samples/<step>_<name>.jpg`."""
+def draw_samples(
+    experiment: Experiment, task: Task, validation: Any, indices: list[int], folder: Path, step: int
+) -> None:
+    """Truth and prediction in fixed validation pictures, as `samples/<step>_<name>.jpg`."""
     task.eval()
-    device = next(task.parameters()).device
-    for batch in batches:
-        predicted = task.predict(batch._replace(images=batch.images.to(device)))[0].cpu().numpy()
-        image, truth = batch.images[0].permute(1, 2, 0).numpy(), batch.masks[0].numpy()
-        drawn = side_by_side(image, overlay(image, truth, palette), overlay(image, predicted, palette))
-        write_picture(folder / f"{step:06d}_{batch.names[0].replace('/', '_')[-100:]}.jpg", drawn)
+    for index in indices:
+        name, drawn = builder(experiment.task).sheet(experiment, task, validation, index)
+        write_picture(folder / f"{step:06d}_{name.replace('/', '_')[-100:]}.jpg", drawn)
 
 
 def write_picture(path: Path, pixels: Any) -> None:
@@ -188,8 +188,8 @@ def write_picture(path: Path, pixels: Any) -> None:
     write_atomically(path, data.getvalue())
 
 
-def result_of(folder: RunFolder, last: Scores) -> Scores:
+def result_of(folder: RunFolder, last: Scores, score: str) -> Scores:
     """The best evaluation's scores, where its weights lie, and what the last one came to."""
-    best = max(folder.evaluations(), key=lambda line: line[SCORE], default=last)
+    best = max(folder.evaluations(), key=lambda line: line[score], default=last)
     scores = {name: value for name, value in best.items() if name not in ("part", "seconds")}
-    return {**scores, "last_miou": last[SCORE], "seconds": last["seconds"], "weights": str(folder.best)}
+    return {**scores, f"last_{score}": last[score], "seconds": last["seconds"], "weights": str(folder.best)}

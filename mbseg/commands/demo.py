@@ -17,11 +17,12 @@ def demo(
     source: str,
     output: Path | None = None,
     longer_side: int | None = None,
+    least_score: float | None = None,
     frames: int | None = None,
     overwrite: bool = False,
     json: AsJson = False,
 ) -> None:
-    """Draw a model's class map over a video, a folder of pictures or a camera, and measure the speed.
+    """Draw a model's class map or boxes over a video, a folder of pictures or a camera, and measure the speed.
 
     Parameters
     ----------
@@ -33,6 +34,8 @@ def demo(
         A video (.mp4, .webm, .avi), a picture, or a folder for pictures; without it the speed is measured only.
     longer_side
         Resize frames to this many pixels for the network; without it, as the model was evaluated.
+    least_score
+        Of detection: leave out boxes below it; 0.5 if not given.
     frames
         Stop after this many.
     overwrite
@@ -49,6 +52,7 @@ def demo(
             source=source,
             output=output,
             longer_side=longer_side,
+            least_score=least_score,
             frames=frames,
             overwrite=overwrite,
             progress=progress,

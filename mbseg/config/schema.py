@@ -38,7 +38,7 @@ class BackboneConfig(Section):
 
 
 class HeadConfig(Section):
-    kind: str = "deeplabv3"  # deeplabv3, lraspp, deeplabv3plus or smp:<decoder>
+    kind: str = "deeplabv3"  # deeplabv3, lraspp, deeplabv3plus or smp:<decoder>; for detection ssdlite
     aspp: Literal["dense", "separable", "none"] | None = None  # null: "none", for deeplabv3plus "separable"
     at: str | None = None  # the tap the head reads; null: c5, or last_conv of MobileNetV3
     low_at: str | None = None  # the finer tap of lraspp (null: c3_expansion, or c3) and deeplabv3plus (null: c2)
@@ -50,11 +50,15 @@ class HeadConfig(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = (
         None  # behind the projection; null: 0.1; lraspp and smp have none
     )
+    maps: tuple[str, ...] | None = None  # ssdlite: the taps it reads, fine to coarse; null: c4_expansion and last_conv
+    scores: Literal["softmax", "sigmoid"] = "softmax"  # ssdlite: how its logits become probabilities
+    box_plan: Literal["standard", "torchvision"] = "standard"  # ssdlite: its default boxes
 
 
 class ModelConfig(Section):
     backbone: BackboneConfig = BackboneConfig()
     output_stride: int = 16
+    image_size: Size = (320, 320)  # of detection: every picture is resized to it
     head: HeadConfig = HeadConfig()
     align_corners: bool = True  # with picture sizes of stride * k + 1, feature i lies exactly on pixel stride * i
     weights: str | None = None  # start from a whole model
@@ -65,6 +69,8 @@ class AugmentConfig(Section):
     scale: tuple[Scale, Scale] = (0.5, 2.0)
     flip: Fraction = 0.5
     rotate: NonNegative = 0.0  # degrees, either way
+    zoom_out: Annotated[float, Field(ge=1, le=16)] = 4.0  # detection: up to so many times the picture's sides; 1: none
+    iou_crop: bool = True  # detection: crops that overlap an object by a drawn IoU
     brightness: NonNegative = 0.2
     contrast: NonNegative = 0.2
     saturation: NonNegative = 0.2
@@ -131,6 +137,18 @@ class LossConfig(Section):
         return self
 
 
+class DetectionLossConfig(Section):
+    """SSD's matching and losses."""
+
+    classification: Literal["cross_entropy", "focal"] = "cross_entropy"
+    box_weight: NonNegative = 1.0  # of the boxes' loss beside the classes'
+    iou_threshold: Annotated[float, Field(gt=0, le=1)] = 0.5  # from which on a default box stands for an object
+    negative_ratio: NonNegative = 3.0  # background boxes that count for one that stands for an object; not with focal
+    least_negatives: Annotated[int, Field(ge=0)] = 0  # of every picture, so that one without objects teaches something
+    focal_alpha: Fraction = 0.25
+    focal_gamma: NonNegative = 2.0
+
+
 class TrainConfig(Section):
     steps: Positive | None = None  # give steps or epochs
     epochs: Positive | None = None
@@ -138,7 +156,8 @@ class TrainConfig(Section):
     accumulate: Positive = 1  # batches summed before one step
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
-    loss: LossConfig = LossConfig()
+    loss: LossConfig = LossConfig()  # of segmentation
+    detection_loss: DetectionLossConfig = DetectionLossConfig()
     clip_norm: Rate | None = None
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     freeze_norm: bool = False  # keep the backbone's batch-norm statistics
@@ -158,22 +177,64 @@ class TrainConfig(Section):
         return self
 
 
+class SelectionConfig(Section):
+    """Which predictions of a detector become detections."""
+
+    score_threshold: Fraction = 0.001  # a score must be above it
+    iou_threshold: Fraction = 0.55  # a box that overlaps a more probable one of its class by more is dropped
+    candidates: Positive = 300  # most of one class before that
+    detections: Positive = 300  # most of a picture
+
+
 class EvaluateConfig(Section):
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (1.0,)
     flip: bool = False
     resize_longer_side: Side | None = None  # null: every picture at its own size
     pad_to: Size | None = None
     pad_value: Annotated[float, Field(ge=0, le=255)] = 127.5
+    selection: SelectionConfig = SelectionConfig()  # of detection
     ema: bool = True  # of a checkpoint that has both, the averaged weights
+
+
+OF_ONE_TASK = {
+    "segmentation": (
+        *("model.output_stride", "model.align_corners", "data.crop_size", "data.augment.scale", "data.augment.rotate"),
+        *(f"model.head.{key}" for key in ("aspp", "at", "low_at", "channels", "rates", "refine", "dropout")),
+        *(f"evaluate.{key}" for key in ("scales", "flip", "resize_longer_side", "pad_to", "pad_value")),
+        "train.loss",
+    ),
+    "detection": (
+        *("model.image_size", "model.head.maps", "model.head.scores", "model.head.box_plan"),
+        *("data.augment.zoom_out", "data.augment.iou_crop", "train.detection_loss", "evaluate.selection"),
+    ),
+}
 
 
 class Experiment(Section):
     """Everything that decides a training and its evaluation."""
 
-    task: Literal["segmentation"] = "segmentation"
+    task: Literal["segmentation", "detection"] = "segmentation"
     device: str = "auto"  # cuda, mps, cpu
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None  # CPU threads; null: torch's own choice
     model: ModelConfig = ModelConfig()
     data: DataConfig
     train: TrainConfig = TrainConfig(steps=30000)
     evaluate: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def no_key_of_the_other_task(self) -> "Experiment":
+        """A key that nothing reads would mislead."""
+        usual = Experiment.model_construct(data=DataConfig.model_construct(kind="", root=Path()))
+        for task, keys in OF_ONE_TASK.items():
+            for key in keys if task != self.task else ():
+                if value_at(self, key) != value_at(usual, key):
+                    raise ValueError(f"{key} belongs to {task}, and task is {self.task}; leave it away")
+        return self
+
+
+def value_at(section: Section, key: str) -> object:
+    """The value of a key such as `train.batch_size`."""
+    value: object = section
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value

@@ -1,12 +1,12 @@
-"""Every file of a data set read and judged before training."""
+"""Every picture and mask of a data set read and judged before training."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mbseg.data.archives import Progress, silent
 from mbseg.data.description import DatasetDescription
@@ -15,6 +15,9 @@ from mbseg.data.layouts import list_pairs
 from mbseg.data.reading import read_image, read_mask, size_text
 from mbseg.data.samples import Pair
 from mbseg.errors import DataError
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 
 class Fault(NamedTuple):
@@ -41,7 +44,7 @@ def check_dataset(
             pairs[split] = list_pairs(description, root, split)
         except DataError as error:
             faults.append(Fault(root, str(error)))
-    faults += repeated_pictures(pairs)
+    faults += repeated_pictures({split: [pair.image for pair in listed] for split, listed in pairs.items()})
     every_pair = list(dict.fromkeys(pair for listed in pairs.values() for pair in listed))
     label_map = description.label_map(len(classes))
     faults += check_pairs(every_pair, label_map, processes=processes, progress=progress)
@@ -56,9 +59,9 @@ def one_a_file(faults: Sequence[Fault]) -> list[Fault]:
     return [Fault(file, "; ".join(found)) for file, found in problems.items()]
 
 
-def repeated_pictures(pairs: Mapping[str, Sequence[Pair]]) -> list[Fault]:
+def repeated_pictures(images: Mapping[str, Sequence[Path]]) -> list[Fault]:
     """Pictures listed twice in a split, or in two splits."""
-    times = {split: Counter(pair.image for pair in listed) for split, listed in pairs.items()}
+    times = {split: Counter(listed) for split, listed in images.items()}
     twice = [
         Fault(image, f"listed {number} times in {split!r}")
         for split, numbers in times.items()
@@ -77,14 +80,19 @@ def repeated_pictures(pairs: Mapping[str, Sequence[Pair]]) -> list[Fault]:
 def check_pairs(
     pairs: Sequence[Pair], label_map: LabelMap, *, processes: int | None = None, progress: Progress = silent
 ) -> list[Fault]:
-    """Read both files of every pair in several processes (None: one for each core)."""
+    """Read both files of every pair."""
     check = partial(check_pair, label_map=label_map)
-    faults: list[Fault] = []
+    return [fault for found in check_each(check, pairs, processes, progress) for fault in found]
+
+
+def check_each(
+    check: Callable[[Item], Found], items: Sequence[Item], processes: int | None, progress: Progress
+) -> Iterator[Found]:
+    """What `check` finds of each item, in their order, in several processes (None: one for each core)."""
     with ProcessPoolExecutor(processes) as pool:
-        for number, found in enumerate(pool.map(check, pairs, chunksize=16), start=1):
-            faults += found
-            progress("reading pictures", number, len(pairs))
-    return faults
+        for number, found in enumerate(pool.map(check, items, chunksize=16), start=1):
+            yield found
+            progress("reading pictures", number, len(items))
 
 
 def check_pair(pair: Pair, label_map: LabelMap) -> list[Fault]:
@@ -97,14 +105,15 @@ def _faults(pair: Pair, label_map: LabelMap) -> Iterator[Fault]:
     try:
         image = read_image(pair.image)
     except DataError as error:
-        yield _fault(pair.image, error)
+        yield fault_of(pair.image, error)
     try:
         mask = read_mask(pair.mask, label_map)
     except DataError as error:
-        yield _fault(pair.mask, error)
+        yield fault_of(pair.mask, error)
     if image is not None and mask is not None and mask.shape != image.shape[:2]:
         yield Fault(pair.mask, f"the mask is {size_text(mask)}, its picture {size_text(image)}")
 
 
-def _fault(file: Path, error: DataError) -> Fault:
-    return Fault(file, str(error).removeprefix(f"{file}: "))
+def fault_of(file: Path, error: DataError) -> Fault:
+    """The error without the file's name, with which it begins."""
+    return Fault(file, str(error).removeprefix(str(file)).lstrip(": "))

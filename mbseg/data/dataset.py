@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from mbseg.data.labels import LabelMap
 from mbseg.data.reading import read_sample
-from mbseg.data.samples import Pair, Sample
+from mbseg.data.samples import Batch, Pair, Sample
 
 Transform = Callable[[Sample, tuple[int, ...]], Sample]  # the numbers decide all that is random
 
@@ -41,3 +43,11 @@ class PairDataset(Dataset[Sample]):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = read_sample(self.pairs[index], self.label_map)
         return self.transform(sample, (self.seed, epoch, index)) if self.transform else sample
+
+    @staticmethod
+    def collate(samples: Sequence[Sample]) -> Batch:
+        """Stack samples of one size."""
+        images = np.stack([sample.image for sample in samples])
+        masks = np.stack([sample.mask for sample in samples])
+        names = [sample.name for sample in samples]
+        return Batch(names, torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(masks))

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mbseg.data.box_check import check_boxes
-from mbseg.data.detection_samples import Annotation, DetectionBatch, DetectionSample
+from mbseg.data.detection_samples import AnnotatedSplit, Annotation, DetectionBatch, DetectionSample
 from mbseg.data.reading import read_image, size_text
 from mbseg.errors import DataError
 
@@ -17,8 +17,9 @@ Transform = Callable[[DetectionSample, tuple[int, ...]], DetectionSample]  # the
 class DetectionDataset(Dataset[DetectionSample]):
     """Reads and augments one annotated picture at a time; asked by (epoch, index) like `PairDataset`."""
 
-    def __init__(self, annotations: Sequence[Annotation], transform: Transform | None = None, *, seed: int = 0) -> None:
-        self.annotations = tuple(annotations)
+    def __init__(self, split: AnnotatedSplit, transform: Transform | None = None, *, seed: int = 0) -> None:
+        self.split = split
+        self.annotations = tuple(split.annotations)
         self.transform = transform
         self.seed = seed
 
@@ -30,6 +31,20 @@ class DetectionDataset(Dataset[DetectionSample]):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = read_detection_sample(self.annotations[index])
         return self.transform(sample, (self.seed, epoch, index)) if self.transform else sample
+
+    @staticmethod
+    def collate(samples: Sequence[DetectionSample]) -> DetectionBatch:
+        """Stack pictures of one size; each keeps its own number of boxes."""
+        images = np.stack([sample.image for sample in samples])
+        return DetectionBatch(
+            images=torch.from_numpy(images).permute(0, 3, 1, 2),
+            boxes=[torch.from_numpy(sample.boxes) for sample in samples],
+            labels=[torch.from_numpy(sample.labels) for sample in samples],
+            difficult=[torch.from_numpy(sample.difficult) for sample in samples],
+            crowd=[torch.from_numpy(sample.crowd) for sample in samples],
+            sizes=[sample.size for sample in samples],
+            annotations=[sample.annotation for sample in samples],
+        )
 
 
 def read_detection_sample(annotation: Annotation) -> DetectionSample:
@@ -53,18 +68,4 @@ def read_detection_sample(annotation: Annotation) -> DetectionSample:
         crowd=annotation.crowd[kept],
         size=(height, width),
         annotation=annotation,
-    )
-
-
-def collate_detections(samples: Sequence[DetectionSample]) -> DetectionBatch:
-    """Stack pictures of one size; each keeps its own number of boxes."""
-    images = np.stack([sample.image for sample in samples])
-    return DetectionBatch(
-        images=torch.from_numpy(images).permute(0, 3, 1, 2),
-        boxes=[torch.from_numpy(sample.boxes) for sample in samples],
-        labels=[torch.from_numpy(sample.labels) for sample in samples],
-        difficult=[torch.from_numpy(sample.difficult) for sample in samples],
-        crowd=[torch.from_numpy(sample.crowd) for sample in samples],
-        sizes=[sample.size for sample in samples],
-        annotations=[sample.annotation for sample in samples],
     )

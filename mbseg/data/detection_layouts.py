@@ -6,7 +6,7 @@ from pathlib import Path
 from mbseg.data.coco import read_coco
 from mbseg.data.description import DatasetDescription
 from mbseg.data.detection_samples import AnnotatedSplit
-from mbseg.data.voc_detection import voc_annotations
+from mbseg.data.voc_detection import OnFault, refuse, voc_annotations
 from mbseg.errors import DataError
 
 COCO_FILES = (
@@ -31,25 +31,32 @@ def find_annotations(
 
 
 def list_annotations(
-    description: DatasetDescription, root: Path, split: str, classes: Sequence[str] | None = None
+    description: DatasetDescription,
+    root: Path,
+    split: str,
+    classes: Sequence[str] | None = None,
+    *,
+    on_fault: OnFault = refuse,
 ) -> AnnotatedSplit:
-    """Like `find_annotations`, but pictures may be missing."""
+    """Like `find_annotations`, but pictures may be missing, and `on_fault` decides on a faulty XML of one picture."""
     if not root.is_dir():
         raise DataError(f"data.root {root} is not a folder; `mbseg prepare-dataset` makes one, or name another")
     classes = classes or description.object_classes
-    found = _read(description, root, split, classes)
+    found = _read(description, root, split, classes, on_fault)
     if not found.annotations:
         raise DataError(f"split {split!r} in {root} is empty: there is no picture to read")
     return found
 
 
-def _read(description: DatasetDescription, root: Path, split: str, classes: Sequence[str] | None) -> AnnotatedSplit:
+def _read(
+    description: DatasetDescription, root: Path, split: str, classes: Sequence[str] | None, on_fault: OnFault
+) -> AnnotatedSplit:
     if description.layout == "coco":
         return read_coco(coco_file(root, split), coco_folders(root, split), classes)
     if description.layout == "voc" and classes:
         ids = tuple(range(1, len(classes) + 1))
-        return AnnotatedSplit(tuple(classes), ids, voc_annotations(root, split, classes))
-    raise DataError(f"data set {description.name!r} has no boxes; detection needs one of layout voc or coco")
+        return AnnotatedSplit(tuple(classes), ids, voc_annotations(root, split, classes, on_fault=on_fault))
+    raise DataError(f"data set {description.name!r} has masks, but no boxes; detection needs one of layout voc or coco")
 
 
 def coco_file(root: Path, split: str) -> Path:

@@ -28,6 +28,11 @@ def list_pairs(description: DatasetDescription, root: Path, split: str) -> list[
     """Like `find_pairs`, but the files of the pairs may be missing."""
     if not root.is_dir():
         raise DataError(f"data.root {root} is not a folder; `mbseg prepare-dataset` makes one, or name another")
+    if description.layout not in LAYOUTS:
+        raise DataError(
+            f"data set {description.name!r} has boxes, but no masks; set task=detection, "
+            f"or name one of layout {', '.join(LAYOUTS)}"
+        )
     pairs = LAYOUTS[description.layout](root, split)
     if not pairs:
         raise DataError(f"split {split!r} in {root} is empty: there is no picture to read")
@@ -36,17 +41,18 @@ def list_pairs(description: DatasetDescription, root: Path, split: str) -> list[
 
 def voc_pairs(root: Path, split: str) -> list[Pair]:
     """PASCAL VOC: a list of names; masks of SBD (`SegmentationClassAug`) where VOC has none of its own."""
-    images = _voc_images(root)
+    images = voc_images(root)
     official, augmented = root / "SegmentationClass", root / "SegmentationClassAug"
     masked = {file.stem for file in official.glob("*.png")}
     extra = {file.stem for file in augmented.glob("*.png")} - masked
     return [
         Pair(name, images / f"{name}.jpg", (augmented if name in extra else official) / f"{name}.png")
-        for name in _names(root / "ImageSets" / "Segmentation", split)
+        for name in listed_names(root / "ImageSets" / "Segmentation", split)
     ]
 
 
-def _voc_images(root: Path) -> Path:
+def voc_images(root: Path) -> Path:
+    """VOC's folder of pictures. Raises DataError, with the right root if that lies below, where there is none."""
     if (images := root / "JPEGImages").is_dir():
         return images
     below = next(root.glob("**/JPEGImages"), None)
@@ -54,8 +60,11 @@ def _voc_images(root: Path) -> Path:
     raise DataError(f"there is no folder JPEGImages in data.root {root}{hint}")
 
 
-def _names(folder: Path, split: str) -> list[str]:
-    """The names in `<folder>/<split>.txt`, one a line; whatever follows the name on its line is left out."""
+def listed_names(folder: Path, split: str) -> list[str]:
+    """The names in `<folder>/<split>.txt`, one a line; whatever follows the name on its line is left out.
+
+    Raises DataError, naming the lists there are, where this one is missing.
+    """
     file = folder / f"{split}.txt"
     if not file.is_file():
         raise DataError(f"there is no list {file}; {_known_lists(folder)}")

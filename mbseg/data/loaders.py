@@ -1,23 +1,34 @@
 """Batches of a data set: endless and reproducible for training, every picture once for evaluation."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mbseg.data.dataset import PairDataset
-from mbseg.data.samples import Batch, Sample
 from mbseg.errors import DataError
 
 Key = tuple[int, int]  # (epoch, index)
 
 
+class Samples(Protocol):
+    """A split that is read picture by picture."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Key) -> Any: ...
+
+    def collate(self, samples: Sequence[Any]) -> Any:
+        """Samples of one size as a batch."""
+
+
 def training_loader(
-    dataset: PairDataset,
+    dataset: Samples,
     batch_size: int,
     *,
     seed: int,
@@ -39,7 +50,7 @@ def training_loader(
 
 
 def evaluation_loader(
-    dataset: PairDataset, *, workers: int = 0, rank: int = 0, world: int = 1, pin_memory: bool = False
+    dataset: Samples, *, workers: int = 0, rank: int = 0, world: int = 1, pin_memory: bool = False
 ) -> "BatchLoader":
     """Every picture once over all processes, in order, one a batch, as large as it is."""
     batches = [[(0, index)] for index in range(rank, len(dataset), world)]
@@ -103,13 +114,13 @@ class BatchLoader:
     """
 
     def __init__(
-        self, dataset: PairDataset, batches: TrainingBatches | Sequence[list[Key]], workers: int, pin_memory: bool
+        self, dataset: Samples, batches: TrainingBatches | Sequence[list[Key]], workers: int, pin_memory: bool
     ) -> None:
         self.loader = DataLoader(
             ErrorsAsValues(dataset),
             batch_sampler=batches,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=partial(collate, dataset.collate),
             worker_init_fn=one_thread,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
@@ -119,7 +130,7 @@ class BatchLoader:
     def __len__(self) -> int:
         return len(self.loader)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)  # Python 3.12 on forking workers
             batches = iter(self.loader)
@@ -129,32 +140,23 @@ class BatchLoader:
             yield batch
 
 
-class ErrorsAsValues(Dataset[Sample | DataError]):
+class ErrorsAsValues(Dataset[Any]):
     """Hands out a DataError instead of raising it: torch would rewrite one raised in a worker with its traceback."""
 
-    def __init__(self, dataset: PairDataset) -> None:
+    def __init__(self, dataset: Samples) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, key: Key) -> Sample | DataError:
+    def __getitem__(self, key: Key) -> Any:
         try:
             return self.dataset[key]
         except DataError as error:
             return error
 
 
-def collate(samples: Sequence[Sample | DataError]) -> Batch | DataError:
-    """Stack samples of one size; the first error stands for the batch."""
-    for sample in samples:
-        if isinstance(sample, DataError):
-            return sample
-    good = [sample for sample in samples if isinstance(sample, Sample)]
-    images = np.stack([sample.image for sample in good])
-    masks = np.stack([sample.mask for sample in good])
-    return Batch(
-        [sample.name for sample in good],
-        torch.from_numpy(images).permute(0, 3, 1, 2),
-        torch.from_numpy(masks),
-    )
+def collate(of_dataset: Callable[[Sequence[Any]], Any], samples: Sequence[Any]) -> Any:
+    """A batch; the first error stands for it."""
+    errors = [sample for sample in samples if isinstance(sample, DataError)]
+    return errors[0] if errors else of_dataset(samples)
 
 
 def one_thread(_worker: int) -> None:

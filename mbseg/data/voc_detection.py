@@ -4,7 +4,7 @@ VOC counts pixels from 1 and includes both corners; its [xmin, xmax] is [xmin - 
 its last pixel ends. Widths, areas and IoU of VOC's own (inclusive) formulas come out the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -13,23 +13,35 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from mbseg.data.detection_samples import Annotation
-from mbseg.data.layouts import _names, _voc_images
+from mbseg.data.layouts import listed_names, voc_images
 from mbseg.errors import DataError
 
 MAX_BYTES = 1 << 20  # of one picture's XML; VOC's largest has 20 kB
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
+OnFault = Callable[[Path, DataError], None]  # what becomes of a file that cannot be used
 
-def voc_annotations(root: Path, split: str, classes: Sequence[str]) -> list[Annotation]:
+
+def refuse(_file: Path, error: DataError) -> None:
+    """The first faulty file ends the reading."""
+    raise error
+
+
+def voc_annotations(root: Path, split: str, classes: Sequence[str], *, on_fault: OnFault = refuse) -> list[Annotation]:
     """The pictures of `ImageSets/Main/<split>.txt`, in its order; the first is number 0.
 
-    Raises DataError for a list or XML that is missing, damaged, or names a class that is none of `classes`.
+    Raises DataError for a list that is missing. An XML that is missing, damaged, or names a class that is none of
+    `classes` is left to `on_fault`.
     """
-    images = _voc_images(root)
-    return [
-        read_annotation(root / "Annotations" / f"{name}.xml", images / f"{name}.jpg", index, classes)
-        for index, name in enumerate(_names(root / "ImageSets" / "Main", split))
-    ]
+    images = voc_images(root)
+    annotations = []
+    for index, name in enumerate(listed_names(root / "ImageSets" / "Main", split)):
+        file = root / "Annotations" / f"{name}.xml"
+        try:
+            annotations.append(read_annotation(file, images / f"{name}.jpg", index, classes))
+        except DataError as error:
+            on_fault(file, error)
+    return annotations
 
 
 def read_annotation(file: Path, image: Path, image_id: int, classes: Sequence[str]) -> Annotation:

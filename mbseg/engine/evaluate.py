@@ -6,14 +6,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mbseg.tasks.base import Task
+from mbseg.tasks.base import Metric, Task
+
+
+def evaluate(task: Task, batches: Iterable[Any], device: torch.device) -> dict[str, Any]:
+    """The task's scores over `batches`, added up over all processes. The task's training mode is kept."""
+    return measure(task, batches, device).compute()
 
 
 @torch.inference_mode()
-def evaluate(
+def measure(
     task: Task, batches: Iterable[Any], device: torch.device, *, on_batch: Callable[[], object] | None = None
-) -> dict[str, Any]:
-    """The task's scores over `batches`, added up over all processes. The task's training mode is kept."""
+) -> Metric:
+    """The task's metric over `batches`, merged over all processes."""
     was_training = task.training
     task.eval()
     metric = task.metric()
@@ -23,11 +28,15 @@ def evaluate(
             on_batch()
     task.train(was_training)
     metric.merge()
-    return metric.compute()
+    return metric
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """A named tuple's tensors on the device, everything else as it is."""
-    return type(batch)(
-        *(value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for value in batch)
-    )
+    """A named tuple's tensors, and those in its lists, on the device, everything else as it is."""
+    return type(batch)(*(moved(value, device) for value in batch))
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    return [moved(one, device) for one in value] if isinstance(value, list) else value

@@ -1,12 +1,12 @@
 """Objects and detections as COCO's JSON, and the judge that reads it: pycocotools."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from typing import Any, cast
 
 from mbseg.data.detection_samples import AnnotatedSplit
-from mbseg.metrics.box_records import Array, Predicted, predicted, truth
+from mbseg.metrics.box_records import Array, Predicted, Truth, predicted, truth
 from mbseg.metrics.coco_ap import CocoFigures
 
 Entry = dict[str, Any]
@@ -17,6 +17,12 @@ def results_of_picture(
 ) -> list[Entry]:
     """COCO's results for one picture, boxes [n, 4] xyxy; those with non-finite numbers are left out."""
     return _results(image_id, predicted(boxes, scores, labels, len(category_ids)), category_ids)
+
+
+def results_of_split(pictures: Iterable[tuple[Truth, Predicted]], category_ids: Sequence[int]) -> list[Entry]:
+    """COCO's results for all pictures; boxes of classes that the data set does not know (id 0) are left out."""
+    every = [entry for objects, found in pictures for entry in _results(objects.image_id, found, category_ids)]
+    return [entry for entry in every if entry["category_id"]]
 
 
 def _results(image_id: int, found: Predicted, category_ids: Sequence[int]) -> list[Entry]:

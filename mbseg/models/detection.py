@@ -48,7 +48,8 @@ class DetectionModel(nn.Module):
     def default_boxes(self, image_size: Size) -> Tensor:
         """xyxy [boxes, 4] in pixels of an input of that size, on the CPU, ordered as the predictions."""
         if image_size not in self._boxes:
-            self._boxes[image_size] = default_boxes(self.feature_sizes(image_size), image_size, self.box_plan)
+            with torch.inference_mode(False):  # else training could not use them
+                self._boxes[image_size] = default_boxes(self.feature_sizes(image_size), image_size, self.box_plan)
         return self._boxes[image_size]
 
     def feature_sizes(self, image_size: Size) -> list[Size]:

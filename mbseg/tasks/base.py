@@ -23,6 +23,8 @@ class Task(nn.Module, ABC):
     """A model with its loss, its prediction and its metric; `forward` is the training step, which DDP wraps."""
 
     model: nn.Module
+    loss: nn.Module
+    score: str  # of its metric's scores, the one that decides what is best
 
     @property
     @abstractmethod
@@ -36,6 +38,14 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def predict(self, batch: Any) -> Any:
         """Final predictions at the pictures' own sizes."""
+
+    @abstractmethod
+    def input_size(self, picture: tuple[int, int], /) -> tuple[int, int]:
+        """(height, width) at which the network sees a picture of that size, at scale 1."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The protocol of its predictions in words, for beside a score."""
 
     @abstractmethod
     def metric(self) -> Metric:

@@ -19,6 +19,7 @@ class SegmentationTask(Task):
     """A segmentation model with its preprocessing, loss, prediction protocol and mIoU."""
 
     model: SegmentationModel
+    score = "miou"
 
     def __init__(
         self,
@@ -50,6 +51,12 @@ class SegmentationTask(Task):
     def predict(self, batch: Batch) -> Tensor:
         """Class maps uint8 [N, H, W] at the pictures' own size."""
         return self.predictor(batch.images)
+
+    def input_size(self, picture: tuple[int, int], /) -> tuple[int, int]:
+        return self.predictor.input_size(picture)
+
+    def describe(self) -> str:
+        return self.predictor.describe()
 
     def metric(self) -> "SegmentationMetric":
         return SegmentationMetric(self.classes)

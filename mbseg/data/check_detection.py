@@ -1,0 +1,85 @@
+"""Every picture, annotation and box of a data set for detection read and judged before training."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from mbseg.data.archives import Progress, silent
+from mbseg.data.box_check import box_faults
+from mbseg.data.check import Fault, check_each, fault_of, one_a_file, repeated_pictures
+from mbseg.data.description import DatasetDescription
+from mbseg.data.detection_dataset import read_detection_sample
+from mbseg.data.detection_layouts import list_annotations
+from mbseg.data.detection_samples import Annotation
+from mbseg.errors import DataError
+
+
+class Contents(NamedTuple):
+    """What there is to train on, faulty boxes included."""
+
+    pictures: int
+    without_objects: int  # of the pictures; they are sound, and trained on as background
+    boxes: int
+
+    def __str__(self) -> str:
+        return f"{self.pictures} pictures, {self.without_objects} of them without objects, {self.boxes} boxes"
+
+
+class Judged(NamedTuple):
+    """The faults of one annotated picture."""
+
+    files: list[Fault]
+    boxes: list[Fault]
+
+
+def check_detection_dataset(
+    description: DatasetDescription,
+    root: Path,
+    splits: Sequence[str],
+    classes: Sequence[str],
+    *,
+    processes: int | None = None,
+    progress: Progress = silent,
+) -> tuple[list[Fault], Contents]:
+    """The faults of the named splits, each file in one line, each box in one of its own, and what the splits hold."""
+    listed = {split: read_split(description, root, split, classes) for split in splits}
+    annotations = [annotation for found, _ in listed.values() for annotation in found]
+    judged = list(check_each(partial(check_annotation, classes=classes), annotations, processes, progress))
+    files = [fault for _, faults in listed.values() for fault in faults]
+    files += repeated_pictures({split: [one.image for one in found] for split, (found, _) in listed.items()})
+    files += [fault for one in judged for fault in one.files]
+    boxes = dict.fromkeys(fault for one in judged for fault in one.boxes)
+    return [*one_a_file(files), *boxes], contents(annotations)
+
+
+def contents(annotations: Sequence[Annotation]) -> Contents:
+    counts = [len(annotation.labels) for annotation in annotations]
+    return Contents(pictures=len(counts), without_objects=counts.count(0), boxes=sum(counts))
+
+
+def read_split(
+    description: DatasetDescription, root: Path, split: str, classes: Sequence[str]
+) -> tuple[list[Annotation], list[Fault]]:
+    """The annotations of a split that can be read, and what is wrong with the others."""
+    faults: list[Fault] = []
+
+    def note(file: Path, error: DataError) -> None:
+        faults.append(fault_of(file, error))
+
+    try:
+        found = list_annotations(description, root, split, classes, on_fault=note)
+    except DataError as error:
+        return [], [*faults, Fault(root, str(error).removeprefix(f"{root}/"))]
+    return found.annotations, faults
+
+
+def check_annotation(annotation: Annotation, classes: Sequence[str]) -> Judged:
+    """Read the picture, and judge its boxes by its size: the annotated one, if that is told."""
+    size, files = annotation.size, []
+    try:
+        size = read_detection_sample(annotation).size
+    except DataError as error:
+        files.append(fault_of(annotation.image, error))
+    problems = box_faults(annotation, size, classes) if size else []
+    return Judged(files, [Fault(annotation.image, problem) for problem in problems])
