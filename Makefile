@@ -3,12 +3,13 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 STAMP := .venv/installed
+TASK ?= segmentation
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,track]'
 
 .PHONY: quickstart test check lint types contracts format clean
 
-quickstart: $(STAMP)  ## draw the shapes data set, train, evaluate, profile, write runs/quickstart/report.md
-	$(BIN)/mbseg quickstart $(ARGS)
+quickstart: $(STAMP)  ## draw the shapes data set, train, evaluate, profile, report (TASK=detection: with boxes)
+	$(BIN)/mbseg quickstart --task $(TASK) $(ARGS)
 
 test: $(STAMP)  ## every test
 	$(BIN)/python -m pytest

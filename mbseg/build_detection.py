@@ -8,9 +8,9 @@ from mbseg.checks import check_compiler
 from mbseg.config.schema import Experiment, ModelConfig
 from mbseg.data.box_check import check_boxes
 from mbseg.data.description import load_description
-from mbseg.data.detection_dataset import DetectionDataset
+from mbseg.data.detection_dataset import DetectionDataset, Transform
 from mbseg.data.detection_layouts import find_annotations
-from mbseg.data.detection_transforms import SeededDetectionTransform, detection_transform, resize_transform
+from mbseg.data.detection_resize import Resize
 from mbseg.data.reading import read_image
 from mbseg.detectors import create_detector
 from mbseg.errors import DataError
@@ -50,11 +50,13 @@ def dataset(experiment: Experiment, split: str, *, augment: bool) -> DetectionDa
     found = find_annotations(load_description(config.kind), config.root, split, labels(experiment).classes)
     if not any(len(annotation.labels) for annotation in found.annotations):
         raise DataError(f"no picture of split {split!r} in {config.root} has an object; there is nothing to detect")
-    transform = transform_of(experiment) if augment else resize_transform(experiment.model.image_size)
+    transform = transform_of(experiment) if augment else Resize(experiment.model.image_size)
     return DetectionDataset(found, transform, seed=experiment.train.seed)
 
 
-def transform_of(experiment: Experiment) -> SeededDetectionTransform:
+def transform_of(experiment: Experiment) -> Transform:
+    from mbseg.data.detection_transforms import detection_transform  # albumentations takes seconds to import
+
     augment = experiment.data.augment
     red, green, blue = (round(255 * value) for value in experiment.data.mean)
     return detection_transform(

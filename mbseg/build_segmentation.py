@@ -6,11 +6,10 @@ from mbseg.build_common import labels, start_from_model, variant
 from mbseg.checks import check_compiler
 from mbseg.config.schema import DataConfig, Experiment, LossConfig, ModelConfig
 from mbseg.create import create_segmenter
-from mbseg.data.dataset import PairDataset
+from mbseg.data.dataset import PairDataset, Transform
 from mbseg.data.description import load_description
 from mbseg.data.frequencies import inverse_log_weights
 from mbseg.data.layouts import find_pairs
-from mbseg.data.transforms import SeededTransform, training_transform
 from mbseg.errors import ConfigError
 from mbseg.models.prediction import Protocol
 from mbseg.models.segmentation import SegmentationModel
@@ -57,7 +56,9 @@ def dataset(experiment: Experiment, split: str, *, augment: bool) -> PairDataset
     return PairDataset(pairs, classes, description.label_map(len(classes)), transform, seed=experiment.train.seed)
 
 
-def transform_of(config: DataConfig) -> SeededTransform:
+def transform_of(config: DataConfig) -> Transform:
+    from mbseg.data.transforms import training_transform  # albumentations takes seconds to import
+
     augment = config.augment
     red, green, blue = (round(255 * value) for value in config.mean)
     return training_transform(

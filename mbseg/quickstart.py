@@ -19,13 +19,13 @@ from mbseg.output import progress_bar, scores_text
 from mbseg.training import train, write_picture
 from mbseg.video.overlay import grid
 
-CONFIG = "quickstart"
 SHEET = "overlays.jpg"
+SEEN = {"segmentation": "Picture, truth, prediction", "detection": "Truth, prediction"}  # side by side in the sheet
 
 
-def quickstart(run: Path, overrides: Sequence[str]) -> str:
+def quickstart(config: str, run: Path, overrides: Sequence[str]) -> str:
     """Draws the data, trains, evaluates, profiles and writes `report.md`; gives what it says, and where all is."""
-    experiment = load_experiment(CONFIG, overrides)
+    experiment = load_experiment(config, overrides)
     folder = RunFolder(run)
     if not folder.result.exists():
         say(f"1/4 drawing {experiment.data.root}")
@@ -35,10 +35,11 @@ def quickstart(run: Path, overrides: Sequence[str]) -> str:
     trained = train(experiment, folder, resume=True)
     scores = evaluated(folder)
     say("4/4 counting costs, writing the report")
-    model = build.load(folder.best)
-    cost = cost_summary(profile(model, image_size=experiment.data.crop_size))
+    is_detection = experiment.task == "detection"
+    size = experiment.model.image_size if is_detection else experiment.data.crop_size
+    cost = cost_summary(profile(build.load(folder.best), image_size=size))
     draw_sheet(folder)
-    write_atomically(run / "report.md", report(folder, trained, scores, cost).encode())
+    write_atomically(run / "report.md", report(folder, trained, scores, cost, SEEN[experiment.task]).encode())
     return f"{scores_text(scores)}\n\n{cost}\n\n{places(folder)}"
 
 
@@ -53,8 +54,8 @@ def evaluated(folder: RunFolder) -> dict[str, Any]:
     return result
 
 
-def report(folder: RunFolder, trained: dict[str, Any], scores: dict[str, Any], cost: str) -> str:
-    """One Markdown page with its pictures."""
+def report(folder: RunFolder, trained: dict[str, Any], scores: dict[str, Any], cost: str, seen: str) -> str:
+    """One Markdown page with its pictures; `seen` tells what stands beside what in the sheet."""
     return f"""# Quickstart
 
 {trained["step"]} steps on drawn pictures in {trained["seconds"] / 60:.1f} minutes; scores are fractions of 1.
@@ -77,9 +78,9 @@ Protocol: {scores["images"]} pictures, {scores["protocol"]}.
 
 ## What it sees
 
-Picture, truth, prediction:
+{seen}:
 
-![picture, truth and prediction of some scenes]({SHEET})
+![{seen.lower()} of some scenes]({SHEET})
 """
 
 

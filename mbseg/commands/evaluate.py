@@ -6,8 +6,18 @@ from mbseg.commands.train import default_folder
 from mbseg.output import AsJson, Overrides, print_result, scores_text
 
 
-def evaluate(target: str, /, *overrides: Overrides, weights: Path | None = None, json: AsJson = False) -> None:
-    """Score weights on the validation split: mIoU, IoU of each class, pixel accuracy.
+def evaluate(
+    target: str,
+    /,
+    *overrides: Overrides,
+    weights: Path | None = None,
+    predictions: Path | None = None,
+    json: AsJson = False,
+) -> None:
+    """Score weights on the validation split.
+
+    A segmenter's mIoU, IoU of each class and pixel accuracy; a detector's COCO AP with its twelve figures, AP of each
+    class, and VOC mAP.
 
     Parameters
     ----------
@@ -15,10 +25,12 @@ def evaluate(target: str, /, *overrides: Overrides, weights: Path | None = None,
         A weights file, which carries its config, or a config.
     weights
         The weights to use with a config (best.safetensors of its run folder if not given; last.pt works too).
+    predictions
+        A file for a detector's boxes, as COCO's results JSON.
     """
     from mbseg.evaluation import evaluate as run
 
-    result = run(target, overrides, weights=weights, run=default_folder(target))
+    result = run(target, overrides, weights=weights, run=default_folder(target), predictions=predictions)
     height, width = result["image_size"]
     params, madds = result["params"] / 1e6, result["madds"] / 1e9
     text = [

@@ -1,18 +1,27 @@
 """`mbseg quickstart`."""
 
 from pathlib import Path
+from typing import Literal
 
 from mbseg.output import Overrides
 
+CONFIGS = {"segmentation": "quickstart", "detection": "quickstart_detection"}
 
-def quickstart(*overrides: Overrides, output: Path = Path("runs/quickstart")) -> None:
+
+def quickstart(
+    *overrides: Overrides, task: Literal["segmentation", "detection"] = "segmentation", output: Path | None = None
+) -> None:
     """Draw a small data set, train on it, evaluate, profile, and write a report; minutes on two cores.
 
     Parameters
     ----------
+    task
+        What to learn of the drawn shapes: a class for every pixel, or a box for every shape.
     output
-        The run folder. Call it again to go on where it stopped, or to see the finished result.
+        The run folder; runs/quickstart or runs/quickstart_detection if not given. Call it again to go on where it
+        stopped, or to see the finished result.
     """
     from mbseg.quickstart import quickstart as run
 
-    print(run(output, overrides))
+    config = CONFIGS[task]
+    print(run(config, output or Path("runs", config), overrides))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mbseg.data.detection_resize import resize
 from mbseg.data.detection_samples import DetectionSample, Doubles, Flags, Size
 from mbseg.data.labels import Colour
 from mbseg.data.overlap import iou
@@ -13,7 +14,6 @@ from mbseg.data.samples import UInt8Array
 from mbseg.data.transforms import Window, cut_out  # before albumentations: it keeps its import from the network
 
 import albumentations  # isort: skip
-import cv2
 from albumentations.core.transforms_interface import DualTransform
 from albumentations.core.type_definitions import Targets
 
@@ -75,11 +75,6 @@ def detection_transform(
     )
 
 
-def resize_transform(size: Size) -> SeededDetectionTransform:
-    """For evaluation: only resized, in the same way as for training."""
-    return SeededDetectionTransform([ZoomCrop(size, zoom_out=1.0, crop=False, fill=(0, 0, 0))])
-
-
 def _jitter(kind: str, strength: float) -> albumentations.ColorJitter:
     strengths = dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.0) | {kind: strength}
     return albumentations.ColorJitter(**strengths, p=0.5)
@@ -139,8 +134,7 @@ class ZoomCrop(DualTransform):  # type: ignore[misc]
         return np.concatenate([corner, corner + sides], axis=1)
 
     def apply(self, img: UInt8Array, window: Window, **_: Any) -> UInt8Array:
-        pixels = cut_out(img, window, self.fill)
-        return np.asarray(cv2.resize(pixels, self.size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+        return resize(cut_out(img, window, self.fill), self.size)
 
     def apply_to_bboxes(self, bboxes: Doubles, window: Window, shape: tuple[int, ...], **_: Any) -> Doubles:
         """`bboxes` are fractions of the picture's sides, with further columns that are kept."""

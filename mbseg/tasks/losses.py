@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, LovaszLoss
 from torch import Tensor, nn
 
 from mbseg.tasks.base import mean_over_processes
@@ -113,6 +112,10 @@ class PictureByPicture(torch.autograd.Function):
 
 
 def region_losses(weights: LossWeights) -> dict[str, tuple[float, nn.Module]]:
+    if not (weights.dice or weights.lovasz or weights.focal):
+        return {}
+    from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, LovaszLoss  # takes seconds to import
+
     made = {
         "dice": (weights.dice, DiceLoss("multiclass", ignore_index=IGNORE_INDEX)),
         "lovasz": (weights.lovasz, LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)),

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbseg.data.detection_samples import Annotation, DetectionSample
-from mbseg.data.detection_transforms import detection_transform, holds_centre, resize_transform
+from mbseg.data.detection_resize import Resize
+from mbseg.data.detection_transforms import detection_transform, holds_centre
 from mbseg.data.overlap import iou
 
 FILL = (255, 255, 255)
@@ -78,10 +79,10 @@ def test_a_picture_without_objects_is_augmented_too(index: int) -> None:
 
 
 def test_for_evaluation_boxes_are_only_scaled() -> None:
-    changed = resize_transform((240, 80))(OBJECTS, ())
+    changed = Resize((240, 80))(OBJECTS, ())
     np.testing.assert_allclose(changed.boxes, OBJECTS.boxes * (0.5, 2, 0.5, 2), rtol=1e-5)
     assert changed.labels.tolist() == [0, 1, 2]
-    same = resize_transform((120, 160))(OBJECTS, ())
+    same = Resize((120, 160))(OBJECTS, ())
     assert (same.image == OBJECTS.image).all()
     np.testing.assert_allclose(same.boxes, OBJECTS.boxes, rtol=1e-5)
 
