@@ -31,7 +31,7 @@ def check_data(config: str, /, *overrides: Overrides, json: AsJson = False) -> N
             faults = check_dataset(*asked, progress=progress)
     if json:
         told = [{"file": str(fault.file), "problem": fault.problem} for fault in faults]
-        print_json({"faults": told} | (contents._asdict() if contents else {}))
+        print_json({"faults": told} | (contents.tree if contents else {}))
     else:
         for fault in faults:
             print(f"{fault.file}: {fault.problem}")

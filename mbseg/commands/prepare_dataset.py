@@ -14,13 +14,15 @@ def prepare_dataset(
     Parameters
     ----------
     name
-        voc2012, sbd (adds train_aug to voc2012), camvid, cityscapes (from --archive only), or shapes (drawn here).
+        voc2012, sbd (adds train_aug to voc2012), voc2007, coco2017, camvid, cityscapes (from --archive only), or
+        shapes (drawn here).
     root
         The folder it goes to; the one below datasets/ where the shipped configs look if not given.
     archive
-        The file to take it from, instead of a download; given twice where a data set comes in two.
+        The file to take it from, instead of a download; given once for each where a data set comes in several.
     """
-    from mbseg.data.prepare import prepare, usual_root
+    from mbseg.data.prepare import prepare
+    from mbseg.data.recipes import usual_root
     from mbseg.output import progress_bar
 
     with progress_bar() as progress:
@@ -32,7 +34,7 @@ def prepare_dataset(
     for split, count in prepared.counts.items():
         expected = prepared.expected.get(split, count)
         print(
-            f"  {split:<10} {count} pictures{'' if count == expected else f' (the complete data set has {expected})'}"
+            f"  {split:<15} {count} pictures{'' if count == expected else f' (the complete data set has {expected})'}"
         )
     for file, sha256 in prepared.sha256.items():
         print(f"  SHA-256 of {file}: {sha256}")

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mbseg.data.archives import Progress, silent
-from mbseg.data.box_check import box_faults
+from mbseg.data.box_check import BoxReport, CheckedBoxes, box_faults, check_boxes, report_boxes
 from mbseg.data.check import Fault, check_each, fault_of, one_a_file, repeated_pictures
 from mbseg.data.description import DatasetDescription
 from mbseg.data.detection_dataset import read_detection_sample
@@ -16,14 +16,20 @@ from mbseg.errors import DataError
 
 
 class Contents(NamedTuple):
-    """What there is to train on, faulty boxes included."""
+    """What the annotations that could be read hold."""
 
     pictures: int
     without_objects: int  # of the pictures; they are sound, and trained on as background
-    boxes: int
+    boxes: BoxReport  # of the pictures whose size is known
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """For JSON."""
+        counts = {"boxes": self.boxes.total, "faulty_boxes": dict(self.boxes.problems)}
+        return {"pictures": self.pictures, "without_objects": self.without_objects, **counts}
 
     def __str__(self) -> str:
-        return f"{self.pictures} pictures, {self.without_objects} of them without objects, {self.boxes} boxes"
+        return f"{self.pictures} pictures, {self.without_objects} of them without objects; {self.boxes}"
 
 
 class Judged(NamedTuple):
@@ -31,6 +37,7 @@ class Judged(NamedTuple):
 
     files: list[Fault]
     boxes: list[Fault]
+    checked: CheckedBoxes | None  # None: the size of the picture is not known
 
 
 def check_detection_dataset(
@@ -50,12 +57,12 @@ def check_detection_dataset(
     files += repeated_pictures({split: [one.image for one in found] for split, (found, _) in listed.items()})
     files += [fault for one in judged for fault in one.files]
     boxes = dict.fromkeys(fault for one in judged for fault in one.boxes)
-    return [*one_a_file(files), *boxes], contents(annotations)
-
-
-def contents(annotations: Sequence[Annotation]) -> Contents:
-    counts = [len(annotation.labels) for annotation in annotations]
-    return Contents(pictures=len(counts), without_objects=counts.count(0), boxes=sum(counts))
+    contents = Contents(
+        pictures=len(annotations),
+        without_objects=sum(not len(annotation.labels) for annotation in annotations),
+        boxes=report_boxes(one.checked for one in judged if one.checked),
+    )
+    return [*one_a_file(files), *boxes], contents
 
 
 def read_split(
@@ -70,7 +77,8 @@ def read_split(
     try:
         found = list_annotations(description, root, split, classes, on_fault=note)
     except DataError as error:
-        return [], [*faults, Fault(root, str(error).removeprefix(f"{root}/"))]
+        # Behind faulty files this can only be that nothing is left of the split, which is no news.
+        return [], faults or [Fault(root, str(error).removeprefix(f"{root}/"))]
     return found.annotations, faults
 
 
@@ -81,5 +89,7 @@ def check_annotation(annotation: Annotation, classes: Sequence[str]) -> Judged:
         size = read_detection_sample(annotation).size
     except DataError as error:
         files.append(fault_of(annotation.image, error))
-    problems = box_faults(annotation, size, classes) if size else []
-    return Judged(files, [Fault(annotation.image, problem) for problem in problems])
+    if size is None:
+        return Judged(files, [], None)
+    boxes = [Fault(annotation.image, problem) for problem in box_faults(annotation, size, classes)]
+    return Judged(files, boxes, check_boxes(annotation.xyxy, size))

@@ -33,6 +33,7 @@ class DatasetDescription(BaseModel):
     name: str
     layout: Literal["voc", "camvid", "cityscapes", "list", "folder", "coco"]
     classes: tuple[str, ...] | None = None  # null: the user names them (data.classes)
+    category_ids: tuple[int, ...] | None = None  # COCO's number of each class, where they leave gaps
     label_values: tuple[int, ...] | None = None  # the value of each class in the masks; null: its id
     void: tuple[int, ...] = ()  # label values ignored like 255
     palette: Palette | None = None  # the colour of each class, void labels behind them
@@ -44,6 +45,12 @@ class DatasetDescription(BaseModel):
         """The classes that have boxes: the background is none of them."""
         return self.classes and tuple(name for name in self.classes if name != BACKGROUND)
 
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The classes by COCO's numbers from 1 on, the gaps included: what networks with an output for each mean."""
+        names = dict(zip(self.category_ids or (), self.classes or (), strict=True))
+        return tuple(names.get(number, f"unused {number}") for number in range(1, max(names, default=0) + 1))
+
     @field_validator("palette", mode="before")
     @classmethod
     def voc_colours(cls, palette: object) -> object:
@@ -53,6 +60,14 @@ class DatasetDescription(BaseModel):
     def a_label_value_for_each_class(self) -> Self:
         if self.label_values is not None and len(self.label_values) != len(self.classes or ()):
             raise ValueError(f"{len(self.label_values)} label_values for {len(self.classes or ())} classes")
+        return self
+
+    @model_validator(mode="after")
+    def a_category_id_for_each_class(self) -> Self:
+        if self.category_ids is not None and sorted({*self.category_ids}) != list(self.category_ids):
+            raise ValueError("category_ids do not rise")
+        if self.category_ids is not None and len(self.category_ids) != len(self.classes or ()):
+            raise ValueError(f"{len(self.category_ids)} category_ids for {len(self.classes or ())} classes")
         return self
 
     def label_map(self, num_classes: int) -> LabelMap:

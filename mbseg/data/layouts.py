@@ -31,7 +31,7 @@ def list_pairs(description: DatasetDescription, root: Path, split: str) -> list[
     if description.layout not in LAYOUTS:
         raise DataError(
             f"data set {description.name!r} has boxes, but no masks; set task=detection, "
-            f"or name one of layout {', '.join(LAYOUTS)}"
+            f"or name a data.kind of layout {', '.join(LAYOUTS)}"
         )
     pairs = LAYOUTS[description.layout](root, split)
     if not pairs:

@@ -6,43 +6,18 @@ checked there before it takes the root's place.
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 from mbseg.data.archives import Progress, fetch, silent, unpack, verify
 from mbseg.data.description import Archive, DatasetDescription, load_description
+from mbseg.data.detection_layouts import find_annotations
 from mbseg.data.layouts import find_pairs
+from mbseg.data.recipes import RECIPES, Recipe, recipe_named
 from mbseg.data.sbd import add_sbd
 from mbseg.data.shapes import draw_shapes
 from mbseg.errors import ConfigError, DataError
-from mbseg.naming import hint
-
-
-class Recipe(NamedTuple):
-    """How one data set is made."""
-
-    kind: str  # its description: datasets/<kind>.yaml
-    folder: str  # its usual place below `datasets`
-    splits: tuple[str, ...]  # all there when it is complete
-    parts: tuple[str, ...]  # the folders that together tell it when unpacked; none: it is drawn
-    archives: tuple[str, ...]  # what it comes in, as its description names them
-    added_to: str | None = None  # the data set that it completes in place
-
-
-RECIPES = {
-    "voc2012": Recipe(
-        "voc", "voc2012", ("train", "val"), ("JPEGImages", "SegmentationClass", "ImageSets"), ("voc2012",)
-    ),
-    "sbd": Recipe("voc", "voc2012", ("train_aug",), ("cls", "img"), ("sbd",), added_to="voc2012"),
-    "camvid": Recipe("camvid", "camvid", ("train", "val"), ("train", "trainannot", "val", "valannot"), ("camvid",)),
-    "cityscapes": Recipe(
-        "cityscapes", "cityscapes", ("train", "val"), ("leftImg8bit", "gtFine"), ("leftImg8bit", "gtFine")
-    ),
-    "shapes": Recipe("shapes", "shapes", ("train", "val"), (), ()),
-}
 
 
 @dataclass(frozen=True)
@@ -50,7 +25,7 @@ class Prepared:
     """What `prepare` left, or found, at `root`."""
 
     root: Path
-    counts: dict[str, int]  # pictures with masks in each split
+    counts: dict[str, int]  # pictures in each split
     expected: dict[str, int]  # the same of the complete data set, as far as it is known
     sha256: dict[str, str]  # of the archives read, by file name
     found: bool  # it was complete before
@@ -63,45 +38,50 @@ def prepare(name: str, root: Path, *archives: Path, progress: Progress = silent)
     if an archive, its contents or the root are unfit; then nothing half-written is left.
     """
     recipe = recipe_named(name)
-    description = load_description(recipe.kind)
-    expected = {split: description.splits[split] for split in recipe.splits if split in description.splits}
-    with suppress(DataError):
-        return Prepared(root, _counts(recipe, description, root), expected, {}, found=True)
-    _check_root(recipe, root)
+    try:
+        return _prepared(recipe, root, {}, found=True)
+    except DataError as missing:
+        _check_root(recipe, root, missing)
     try:
         sha256 = _make(name, root, archives, progress)
     except OSError as error:
         raise DataError(f"{root} cannot be written: {error}") from error
-    return Prepared(root, _counts(recipe, description, root), expected, sha256, found=False)
+    return _prepared(recipe, root, sha256, found=False)
 
 
-def recipe_named(name: str) -> Recipe:
-    """Raises ConfigError for an unknown name."""
-    if name not in RECIPES:
-        raise ConfigError(f"no data set {name!r} can be prepared; {hint(name, RECIPES)}")
-    return RECIPES[name]
-
-
-def usual_root(name: str) -> Path:
-    """Where the shipped configs look for the data set. Raises ConfigError for an unknown name."""
-    return Path("datasets", recipe_named(name).folder)
+def _prepared(recipe: Recipe, root: Path, sha256: dict[str, str], *, found: bool) -> Prepared:
+    """Raises DataError if the data set at `root` is not complete."""
+    description = load_description(recipe.kind)
+    counts = _counts(recipe, description, root)
+    expected = {split: description.splits[split] for split in counts if split in description.splits}
+    return Prepared(root, counts, expected, sha256, found)
 
 
 def _counts(recipe: Recipe, description: DatasetDescription, root: Path) -> dict[str, int]:
-    """Pictures in each split. Raises DataError if one is incomplete."""
-    return {split: len(find_pairs(description, root, split)) for split in recipe.splits}
+    """Pictures in each split. Raises DataError if one is incomplete.
+
+    Somebody's VOC 2012 without the folder of boxes is complete for segmentation.
+    """
+    counts = {split: len(find_pairs(description, root, split)) for split in recipe.masks}
+    if counts and not (root / "Annotations").is_dir():
+        return counts
+    found = {split: find_annotations(description, root, split) for split in recipe.boxes}
+    return counts | {recipe.boxes_name(split): len(pictures.annotations) for split, pictures in found.items()}
 
 
-def _check_root(recipe: Recipe, root: Path) -> None:
-    """Before any long work. Raises DataError if the root cannot be used."""
+def _check_root(recipe: Recipe, root: Path, missing: DataError) -> None:
+    """Before any long work. Raises DataError if the root, in which something is `missing`, cannot be used."""
     if recipe.added_to:
         base = RECIPES[recipe.added_to]
         try:
-            _counts(base, load_description(base.kind), root)
+            for split in base.masks:
+                find_pairs(load_description(base.kind), root, split)
         except DataError as error:
             raise DataError(f"no {recipe.added_to} to add to ({error}); prepare {recipe.added_to} first") from error
     elif root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        raise DataError(f"{root} is there, but is not the complete data set; delete it or name another root")
+        raise DataError(
+            f"{root} is there, but is not the complete data set ({missing}); delete it or name another root"
+        ) from missing
 
 
 def _make(name: str, root: Path, archives: Sequence[Path], progress: Progress) -> dict[str, str]:
@@ -133,7 +113,8 @@ def _check_archives(name: str, files: Sequence[Path], known: Sequence[Archive]) 
         if not file.is_file():
             raise DataError(f"{file}: there is no such file")
     if len({file.resolve() for file in files}) != len(known) or len(files) != len(known):
-        names = " and ".join(archive.file for archive in known)
+        *others, last = (archive.file for archive in known)
+        names = f"{', '.join(others)} and {last}" if others else last
         raise ConfigError(f"{name} comes in {names}; name each once with --archive ({len(files)} given)")
 
 

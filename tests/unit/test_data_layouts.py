@@ -103,6 +103,12 @@ def test_paths_of_a_list_file_start_at_its_folder_or_at_the_root(tmp_path) -> No
     assert (pair.image, pair.mask) == (tmp_path / "lists/a.jpg", tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("kind", ["coco", "coco_json"])
+def test_a_data_set_of_boxes_has_no_masks_to_pair(kind: str, tmp_path) -> None:
+    with pytest.raises(DataError, match=rf"'{kind}' has boxes, but no masks; set task=detection, or name a data"):
+        find_pairs(load_description(kind), tmp_path, "train")
+
+
 @pytest.mark.parametrize("line", ["a.jpg", "a b.jpg a.png", "'a.jpg a.png"])
 def test_a_line_that_is_no_pair_is_named_by_number(line: str, tmp_path) -> None:
     (tmp_path / "train.txt").write_text(f"# header\n{line}\n")

