@@ -20,7 +20,10 @@ from mbseg.backbones.zoo import (
     network_spec,
     plan_backbone,
 )
+from mbseg.catalogue_detectors import SOURCE as SSDLITE_SOURCE
+from mbseg.catalogue_detectors import DetectorEntry, describe_detectors, usual_maps, usual_settings
 from mbseg.create import REDUCED_TAILS
+from mbseg.detectors import SSDLITE
 from mbseg.errors import ConfigError
 from mbseg.heads.zoo import HEADS, SMP, HeadOptions, plan_head
 from mbseg.weights.imagenet import PUBLISHED
@@ -55,14 +58,16 @@ class BackboneEntry:
     taps: tuple[Tap, ...]  # fine to coarse
     head_at: str  # what a head reads unless told otherwise
     low_at: str  # the second, finer tap of LR-ASPP unless told otherwise
+    maps: tuple[str, ...]  # what SSDLite reads unless told otherwise; empty if it must be told
     imagenet: dict[float, str]  # width -> where its weights are published
 
 
 @dataclass(frozen=True)
 class HeadEntry:
-    """A segmentation head and what may be set of it, with the defaults."""
+    """A head and what may be set of it, with the defaults."""
 
     kind: str
+    task: str
     source: str
     settings: dict[str, Setting]
 
@@ -89,6 +94,7 @@ class ImportEntry:
 IMPORTS = (
     ImportEntry("torchvision:deeplabv3_mobilenet_v3_large", "the model, 21 classes, with torchvision's dilation"),
     ImportEntry("torchvision:lraspp_mobilenet_v3_large", "the model, 21 classes, with torchvision's dilation"),
+    ImportEntry("torchvision:ssdlite320_mobilenet_v3_large", "the detector of COCO, with torchvision's default boxes"),
     ImportEntry("torchvision:mobilenet_v2, mobilenet_v3_large, mobilenet_v3_small", "the classifier's backbone"),
     ImportEntry("timm:mobilenetv1_*, mobilenetv2_*, mobilenetv3_*, tf_mobilenetv3_*", "the classifier's backbone"),
     ImportEntry(".pth, .pt, .safetensors", "what the file holds of these"),
@@ -105,23 +111,29 @@ class Catalogue:
     decoders: tuple[DecoderEntry, ...]
     imports: tuple[ImportEntry, ...]
     published: tuple[PublishedRow, ...]
+    detectors: tuple[DetectorEntry, ...]
 
 
 def whole_catalogue() -> Catalogue:
     """All but timm's models, which are too many to be built."""
     return Catalogue(
         backbones=tuple(describe_backbone(name) for name in NAMES),
-        heads=tuple(describe_head(kind) for kind in HEADS),
+        heads=(
+            *(describe_head(kind) for kind in HEADS),
+            HeadEntry(SSDLITE, "detection", SSDLITE_SOURCE, usual_settings()),
+        ),
         decoders=tuple(describe_decoders()),
         imports=IMPORTS,
         published=ROWS,
+        detectors=tuple(describe_detectors()),
     )
 
 
 def catalogue_of(backbone: str) -> Catalogue:
     """One backbone (timm:<name> too) and what is published of it. Raises ConfigError for an unknown name."""
     entry = describe_backbone(backbone)
-    return Catalogue((entry,), (), (), (), tuple(row for row in ROWS if row.network.backbone == backbone))
+    published = tuple(row for row in ROWS if row.network.backbone == backbone)
+    return Catalogue((entry,), (), (), (), published, tuple(describe_detectors(backbone)))
 
 
 def describe_backbone(name: str) -> BackboneEntry:
@@ -142,6 +154,7 @@ def describe_backbone(name: str) -> BackboneEntry:
         taps=tuple(describe_tap(tap, infos) for tap in taps),
         head_at=default_head_at(name),
         low_at=default_low_at(name),
+        maps=usual_maps(name, taps),
         imagenet=dict(PUBLISHED.get(name, {})),
     )
 
@@ -177,7 +190,7 @@ def describe_tap(name: str, infos: Mapping[int, Mapping[str, FeatureInfo]]) -> T
 
 def describe_head(kind: str) -> HeadEntry:
     family = HEADS[kind]
-    return HeadEntry(kind, family.source, {key: default_of(kind, key) for key in family.keys})
+    return HeadEntry(kind, "segmentation", family.source, {key: default_of(kind, key) for key in family.keys})
 
 
 def default_of(kind: str, key: str) -> Setting:
@@ -194,16 +207,24 @@ def describe_decoders() -> Iterator[DecoderEntry]:
 
 
 def as_tree(catalogue: Catalogue) -> dict[str, Any]:
-    """For JSON; a published row's source and network are laid flat beside its figures."""
+    """For JSON; the source and the network of what is published are laid flat beside its figures."""
     return {
         "backbones": [asdict(one) for one in catalogue.backbones],
         "heads": [asdict(one) for one in catalogue.heads],
         "decoders": [asdict(one) for one in catalogue.decoders],
         "imports": [asdict(one) for one in catalogue.imports],
         "published": [flat(row) for row in catalogue.published],
+        "detectors": [flat_detector(entry) for entry in catalogue.detectors],
     }
 
 
 def flat(row: PublishedRow) -> dict[str, Any]:
     figures = {key: value for key, value in row._asdict().items() if key not in ("source", "network")}
     return {**row.network._asdict(), **figures, **row.source._asdict()}
+
+
+def flat_detector(entry: DetectorEntry) -> dict[str, Any]:
+    """What is printed carries its unit in the name; what is counted here does not."""
+    figures = {key: value for key, value in entry.printed._asdict().items() if key != "network"}
+    counted = {key: value for key, value in asdict(entry).items() if key != "printed"}
+    return {**entry.printed.network._asdict(), **figures, **counted}

@@ -41,7 +41,8 @@ def demo(
 ) -> dict[str, Any]:
     """Draws what is found in every frame of `source` over it, into `output`; gives frames, FPS and latencies.
 
-    The weights' task decides what that is: a class map, or the boxes whose score is at least `least_score` (0.5). An interruption ends it like the last frame does, and is told in the result. Raises ConfigError, DataError,
+    That is a class map, or boxes whose score is at least `least_score` (None: 0.5), as the model's task is. An
+    interruption ends it like the last frame does, and is told in the result. Raises ConfigError, DataError,
     WeightsError or RunError for what cannot be used, before anything is written.
     """
     if frames is not None and frames < 1:

@@ -1,4 +1,4 @@
-"""How long a segmenter takes here, measured so that the figures can be compared."""
+"""How long a network takes here, measured so that the figures can be compared."""
 
 import copy
 import statistics
@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mbseg.boxes.detections import Detections
+from mbseg.boxes.postprocess import postprocess
 from mbseg.errors import ConfigError
 from mbseg.models.class_map import class_map
+from mbseg.models.detection import DetectionModel
 from mbseg.models.segmentation import SegmentationModel
 
 BACKEND = "torch eager channels_last float32"
@@ -31,11 +34,15 @@ class Timing:
 
 @dataclass(frozen=True)
 class Latency:
-    """Three ways to end, each measured from the images on, and what the figures hold for."""
+    """Several ways to end, each measured from the images on, and what the figures hold for.
 
-    net: Timing  # logits at the head's own stride
-    upsampling_argmax: Timing  # the class map done plainly: bilinear upsampling of all logits, then the arg-max
-    class_map: Timing  # the same classes from `class_map`
+    The columns of a segmenter: "net", logits at the head's own stride; "upsampling_argmax", the class map done plainly,
+    bilinear upsampling of all logits and then the arg-max; "class_map", the same classes from `class_map`. Those of a
+    detector: "net", raw detections; "boxes", decoded and past the non-maximum suppression. It has the more to do the
+    more scores pass the threshold, and of a network that was never trained nearly all do.
+    """
+
+    columns: Mapping[str, Timing]
     image_size: tuple[int, int]  # (height, width)
     batch: int
     threads: int
@@ -44,7 +51,7 @@ class Latency:
 
 
 def measure_latency(
-    model: SegmentationModel,
+    model: SegmentationModel | DetectionModel,
     image_size: tuple[int, int],
     *,
     device: str | torch.device = "cpu",
@@ -54,19 +61,17 @@ def measure_latency(
 ) -> Latency:
     """Times a copy of `model` on random images [batch, 3, height, width] for about `seconds` after a warm-up.
 
-    The three columns take turns, so that a change of the machine's load meets all of them. `threads` are torch's, None
-    leaves them as they are. Raises ConfigError for a batch or a number of threads below 1.
+    The columns take turns, so that a change of the machine's load meets all of them. `threads` are torch's, None leaves
+    them as they are. Raises ConfigError for a batch or a number of threads below 1.
     """
     check_counts(batch, threads)
     images = torch.randn(batch, 3, *image_size, device=device).to(memory_format=torch.channels_last)
     net = copy.deepcopy(model).eval().to(device).to(memory_format=torch.channels_last)
     with torch_threads(threads) as used_threads, torch.inference_mode():
-        columns = endings(net, images)
+        columns = detector_endings(net, images) if isinstance(net, DetectionModel) else segmenter_endings(net, images)
         timings = {name: summarize(times) for name, times in take_turns(columns, images.device, seconds).items()}
     return Latency(
-        net=timings["net"],
-        upsampling_argmax=timings["upsampling_argmax"],
-        class_map=timings["class_map"],
+        columns=timings,
         image_size=image_size,
         batch=batch,
         threads=used_threads,
@@ -75,7 +80,7 @@ def measure_latency(
     )
 
 
-def endings(net: SegmentationModel, images: Tensor) -> dict[str, Callable[[], Tensor]]:
+def segmenter_endings(net: SegmentationModel, images: Tensor) -> dict[str, Callable[[], object]]:
     """The columns of `Latency` as calls."""
     height, width = images.shape[-2:]
 
@@ -89,6 +94,17 @@ def endings(net: SegmentationModel, images: Tensor) -> dict[str, Callable[[], Te
         return class_map(net(images), size=(height, width), align_corners=net.align_corners)
 
     return {"net": lambda: net(images), "upsampling_argmax": upsampling_argmax, "class_map": fused}
+
+
+def detector_endings(net: DetectionModel, images: Tensor) -> dict[str, Callable[[], object]]:
+    """The columns of `Latency` as calls; the boxes are those of `Selection` as it is by default."""
+    batch, size = len(images), (images.shape[-2], images.shape[-1])
+
+    def boxes() -> list[Detections]:
+        default_boxes = net.default_boxes(size)
+        return postprocess(net(images), default_boxes, image_size=size, picture_sizes=[size] * batch, scores=net.scores)
+
+    return {"net": lambda: net(images), "boxes": boxes}
 
 
 def take_turns(

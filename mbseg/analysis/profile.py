@@ -22,8 +22,10 @@ from mbseg.analysis.complexity import (
 from mbseg.analysis.memory import PeakMemory
 from mbseg.errors import ConfigError
 from mbseg.heads.lraspp import LRASPP
+from mbseg.models.detection import DetectionModel
 
 LARGEST_SIDE = 65536  # pixels
+USUAL_SIZE = (513, 513)  # of VOC's segmenters
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Cost:
 
     params: int
     madds: int  # summed over the passes; 1 = 2 FLOPs
-    peak_activation_bytes: int  # of the largest pass, float32, picture to logits, weights not counted
+    peak_activation_bytes: int  # of the largest pass, float32, picture to logits or raw detections, weights not counted
     layers: tuple[LayerCost, ...]
     image_size: tuple[int, int]
     accounting: Accounting
@@ -61,18 +63,22 @@ class Pass(NamedTuple):
 def profile(
     model: nn.Module,
     *,
-    image_size: tuple[int, int] = (513, 513),
+    image_size: tuple[int, int] | None = None,
     accounting: Accounting = "native",
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
 ) -> Cost:
     """The cost of `model` on one picture of `image_size` (height, width), a batch of one.
 
-    There is one pass for each of `scales`, at `int((n - 1) * scale + 1)` pixels a side, and with `flip` a second one of
-    its mirror image. The model may be any that takes images [1, 3, H, W]; it is left as it is. Raises ConfigError for
-    an image size, a scale or an accounting that does not exist.
+    None is a detector's own size, and 513 x 513 for others. There is one pass for each of `scales`, at
+    `int((n - 1) * scale + 1)` pixels a side, and with `flip` a second one of its mirror image; a detector has a single
+    pass. The model may be any that takes images [1, 3, H, W]; it is left as it is. Raises ConfigError for an image
+    size, scales, a flip or an accounting that does not exist.
     """
+    image_size = image_size or usual_size(model)
     check_request(image_size, accounting, scales)
+    if isinstance(model, DetectionModel) and (flip or tuple(scales) != (1.0,)):
+        raise ConfigError(f"scales are {list(scales)} and flip is {flip}; a detector has one pass, so leave them away")
     shadow = shape_only(model)
     passes = [run_pass(shadow, scale_size(image_size, scale), accounting) for scale in scales]
     mirrored = 2 if flip else 1
@@ -88,6 +94,10 @@ def profile(
         scales=tuple(scales),
         flip=flip,
     )
+
+
+def usual_size(model: nn.Module) -> tuple[int, int]:
+    return model.image_size if isinstance(model, DetectionModel) else USUAL_SIZE
 
 
 def shape_only(model: nn.Module) -> nn.Module:

@@ -8,6 +8,12 @@ from mbseg.analysis.profile import Cost, LayerCost
 UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "K"))
 LAYER_HEADINGS = ("layer", "kind", "output", "params", "madds", "share")
 LATENCY_HEADINGS = ("", "median ms", "p95 ms")
+LATENCY_COLUMNS = {
+    "net": "net",
+    "upsampling_argmax": "net + upsampling + arg-max",
+    "class_map": "net + class_map",
+    "boxes": "net + boxes (decoding, non-maximum suppression)",
+}
 
 
 def cost_summary(cost: Cost) -> str:
@@ -32,17 +38,13 @@ def layer_table(cost: Cost) -> str:
 
 
 def latency_table(latency: Latency) -> str:
-    """The three columns of a measurement under what they hold for."""
+    """The columns of a measurement, one a line, under what they hold for."""
     height, width = latency.image_size
     title = (
         f"{height} x {width} (height x width), batch {latency.batch}, {latency.threads} threads, {latency.device}, "
-        f"{latency.backend}, {latency.net.runs} runs each"
+        f"{latency.backend}, {latency.columns['net'].runs} runs each"
     )
-    rows = [
-        timing_row("net", latency.net),
-        timing_row("net + upsampling + arg-max", latency.upsampling_argmax),
-        timing_row("net + class_map", latency.class_map),
-    ]
+    rows = [timing_row(LATENCY_COLUMNS[name], timing) for name, timing in latency.columns.items()]
     return f"{title}\n{layout([LATENCY_HEADINGS, *rows])}"
 
 

@@ -20,14 +20,14 @@ def profile(
 ) -> None:
     """Count a network's params, multiply-adds and peak activation memory, layer by layer.
 
-    The multiply-adds are summed over the passes of evaluate.scales and evaluate.flip.
+    The multiply-adds are summed over the passes of evaluate.scales and evaluate.flip, which segmentation has.
 
     Parameters
     ----------
     target
         A config or a weights file.
     image_size
-        Height and width of the picture; data.crop_size if not given.
+        Height and width of the picture; data.crop_size if not given, of detection model.image_size.
     accounting
         native: what is computed; tf: what TensorFlow's profiler charged, and so what the papers print.
     latency
@@ -35,18 +35,19 @@ def profile(
     """
     import torch
 
-    from mbseg import build
     from mbseg.analysis import profile as analysis
     from mbseg.analysis import report
     from mbseg.analysis.latency import measure_latency
+    from mbseg.build import builder
+    from mbseg.build_common import labels
     from mbseg.engine.device import pick_device
     from mbseg.targets import experiment_of
 
     experiment = experiment_of(target, overrides)
-    size, passes = image_size or experiment.data.crop_size, experiment.evaluate
-    classes = len(build.labels(experiment.data).classes)
+    own_size = experiment.model.image_size if experiment.task == "detection" else experiment.data.crop_size
+    size, passes = image_size or own_size, experiment.evaluate
     with torch.device("cpu" if latency else "meta"):
-        model = build.segmentation_model(experiment.model, classes, weights=False)
+        model = builder(experiment.task).model(experiment.model, len(labels(experiment).classes), weights=False)
     cost = analysis.profile(model, image_size=size, accounting=accounting, scales=passes.scales, flip=passes.flip)
     timed = None
     if latency:
@@ -73,7 +74,6 @@ def facts(cost: "Cost", timed: "Latency | None") -> dict[str, Any]:
     }
     if timed is None:
         return counted
-    columns = {"net": timed.net, "upsampling_argmax": timed.upsampling_argmax, "class_map": timed.class_map}
-    medians = {name: round(timing.median_ms, 3) for name, timing in columns.items()}
+    medians = {name: round(timing.median_ms, 3) for name, timing in timed.columns.items()}
     conditions = {"batch": timed.batch, "threads": timed.threads, "device": timed.device, "backend": timed.backend}
     return {**counted, "latency_ms": medians, "latency_conditions": conditions}

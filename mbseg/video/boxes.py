@@ -26,7 +26,7 @@ class Pen(NamedTuple):
     @classmethod
     def for_picture(cls, height: int, width: int) -> "Pen":
         line = max(1, round((height + width) / 550))
-        return cls(line, max(SMALLEST_TEXT, min(height, width) / 900), -(-line // 3))
+        return cls(line, max(SMALLEST_TEXT, min(height, width) / 1000), -(-line // 3))
 
 
 class Tag(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbseg import build, demo
+from mbseg import build, build_common, build_segmentation, painters
 from mbseg.cli import main
 from mbseg.config.load import make_experiment
 from mbseg.models.prediction import Predictor, Protocol
@@ -36,12 +36,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     experiment = make_experiment(TREE, source="test")
     patches = torch.nn.functional.interpolate(torch.randn(16, 3, 5, 5), (65, 65))
-    model = calibrated(build.segmentation_model(experiment.model, 11, weights=False), patches)
+    model = calibrated(build_segmentation.model(experiment.model, 11, weights=False), patches)
     with torch.no_grad():
         model.head.classifier.weight.normal_()
         model.head.classifier.bias -= model(patches).mean((0, 2, 3))
     file = tmp_path_factory.mktemp("demo") / "small.safetensors"
-    save_weights(file, model.state_dict(), build.model_card(experiment, {}))
+    save_weights(file, model.state_dict(), build_common.model_card(experiment, {}))
     return file
 
 
@@ -131,16 +131,16 @@ def test_longer_side_wins_over_the_padding_of_an_imported_protocol(
 def test_ctrl_c_leaves_a_playable_video_and_the_figures_so_far(
     weights: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    draw = demo.Segmenter.draw
+    draw = painters.Segmenter.draw
     drawn = []
 
-    def draw_three(self: demo.Segmenter, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def draw_three(self: painters.Segmenter, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
         drawn.append(mask)
         if len(drawn) == 4:
             raise KeyboardInterrupt
         return draw(self, pixels, mask)
 
-    monkeypatch.setattr(demo.Segmenter, "draw", draw_three)
+    monkeypatch.setattr(painters.Segmenter, "draw", draw_three)
     assert run(weights, "--source", video, "--output", tmp_path / "out.mp4", "--json") == 130
     result = json.loads(capsys.readouterr().out)
     assert (result["frames"], result["interrupted"]) == (3, True)
@@ -156,6 +156,7 @@ def test_ctrl_c_leaves_a_playable_video_and_the_figures_so_far(
         (["--source", "in.avi", "--output", "in.avi/out.mp4"], "cannot be made"),
         (["--source", "in.avi", "--frames", "0"], "--frames is 0; it must be 1 or more"),
         (["--source", "in.avi", "--longer-side", "-3"], "--longer-side is -3"),
+        (["--source", "in.avi", "--least-score", "0.3"], "--least-score is for detection"),
         (["--source", "in.avi", "evaluate.flp=true"], "did you mean evaluate.flip?"),
         ([], "--source"),
     ],

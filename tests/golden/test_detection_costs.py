@@ -1,5 +1,6 @@
 """Parameters and multiply-adds of SSDLite against the figures that the MobileNet papers print."""
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import nn
 
 import mbseg
 from mbseg.analysis.profile import Cost, profile
+from mbseg.cli import main
 
 TABLE = yaml.safe_load((Path(__file__).parent / "paper_tables.yaml").read_text())["coco_ssdlite"]
 BUILD = ("backbone", "width_mult", "reduced_tail", "num_classes")
@@ -35,7 +37,8 @@ def count_detector(**asked: Any) -> tuple[Cost, int]:
     with torch.device("meta"):
         model = mbseg.create_detector(**asked)
     norms = (part for part in model.modules() if isinstance(part, nn.BatchNorm2d))
-    cost = profile(model, image_size=tuple(TABLE["size"]))
+    cost = profile(model)
+    assert list(cost.image_size) == TABLE["size"]
     return cost, cost.params - sum(parameter.numel() for norm in norms for parameter in norm.parameters())
 
 
@@ -58,3 +61,21 @@ def test_torchvisions_boxes_cost_what_its_metadata_says() -> None:
     cost, _ = count_detector(backbone="mobilenet_v3_large", reduced_tail=True, num_classes=90, box_plan="torchvision")
     assert cost.params == TABLE["torchvision"]["params"]
     assert f"{cost.madds / 1e9:.3f}" == f"{TABLE['torchvision']['madds']:.3f}"
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_command_line_counts_the_same(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row, counted = ROWS[name], ROWS[name]["counted"]
+    backbone = {"name": row["backbone"], **{key: row[key] for key in ("width_mult", "reduced_tail") if key in row}}
+    classes = [f"class {number}" for number in range(row.get("num_classes", TABLE["num_classes"]))]
+    config = {
+        "task": "detection",
+        "model": {"backbone": backbone, "head": {"kind": "ssdlite"}},
+        "data": {"kind": "coco_json", "root": "datasets/own", "classes": classes},
+    }
+    (tmp_path / "row.yaml").write_text(yaml.safe_dump(config))
+    assert main(["profile", str(tmp_path / "row.yaml"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["image_size"] == TABLE["size"]
+    assert f"{told['params'] / 1e6:.3f}" == f"{counted['params']:.3f}"
+    assert f"{told['madds'] / 1e9:.4f}" == f"{counted['native']:.4f}"

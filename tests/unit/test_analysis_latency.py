@@ -3,6 +3,7 @@ import torch
 
 from mbseg.analysis.latency import measure_latency, summarize, take_turns, torch_threads
 from mbseg.create import create_backbone
+from mbseg.detectors import create_detector
 from mbseg.errors import ConfigError
 from mbseg.heads.deeplabv3 import DeepLabV3
 from mbseg.models.segmentation import SegmentationModel
@@ -39,8 +40,17 @@ def test_a_measurement_says_what_it_holds_for_and_leaves_the_model_alone(segment
     segmenter.train()
     latency = measure_latency(segmenter, (33, 49), batch=2, threads=1, seconds=0)
     assert (latency.image_size, latency.batch, latency.threads, latency.device) == ((33, 49), 2, 1, "cpu")
-    assert all(timing.median_ms > 0 for timing in (latency.net, latency.upsampling_argmax, latency.class_map))
+    assert list(latency.columns) == ["net", "upsampling_argmax", "class_map"]
+    assert all(timing.median_ms > 0 for timing in latency.columns.values())
     assert all(module.training for module in segmenter.modules())
+
+
+def test_a_detector_is_timed_up_to_its_boxes():
+    detector = create_detector("mobilenet_v3_small", width_mult=0.35, num_classes=3, image_size=(64, 96))
+    latency = measure_latency(detector, detector.image_size, batch=2, threads=1, seconds=0)
+    assert list(latency.columns) == ["net", "boxes"]
+    assert 0 < latency.columns["net"].median_ms < latency.columns["boxes"].median_ms
+    assert all(module.training for module in detector.modules())
 
 
 @pytest.mark.parametrize("wrong", [{"batch": 0}, {"threads": 0}])

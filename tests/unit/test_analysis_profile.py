@@ -6,6 +6,7 @@ from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 
 from mbseg.analysis.profile import profile
 from mbseg.create import create_backbone
+from mbseg.detectors import create_detector
 from mbseg.errors import ConfigError
 from mbseg.heads.deeplabv3 import DeepLabV3
 from mbseg.models.segmentation import SegmentationModel
@@ -29,6 +30,11 @@ class SqueezeExcite(nn.Module):
 def segmenter():
     backbone = create_backbone("mobilenet_v2", width_mult=0.35, output_stride=16, taps=("c5",))
     return SegmentationModel(backbone, DeepLabV3(backbone.feature_info["c5"], at="c5", num_classes=4, aspp="dense"))
+
+
+@pytest.fixture
+def detector():
+    return create_detector("mobilenet_v3_small", width_mult=0.35, num_classes=3, image_size=(96, 64))
 
 
 def tf_madds(model: nn.Module) -> int:
@@ -152,6 +158,34 @@ def test_the_arg_max_of_a_torchvision_segmenter_is_charged():
         model = deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=7)
     cost = profile(model, image_size=(65, 97), accounting="tf")
     assert [layer.madds for layer in cost.layers if layer.kind == "arg-max"] == [0.5 * 7 * 65 * 97]
+
+
+def test_a_detector_is_counted_at_its_own_size_and_a_segmenter_at_vocs(detector, segmenter):
+    assert profile(detector).image_size == (96, 64)
+    assert profile(detector, image_size=(64, 64)).image_size == (64, 64)
+    assert profile(segmenter).image_size == (513, 513)
+
+
+def test_tf_charges_no_arg_max_of_a_detector(detector):
+    kinds = {layer.kind for layer in profile(detector, accounting="tf").layers if layer.madds}
+    assert "preprocessing" in kinds
+    assert "arg-max" not in kinds
+
+
+def test_the_layers_of_a_detector_add_up_to_its_parts_and_to_the_whole(detector):
+    cost = profile(detector)
+    assert {layer.name.split(".")[0] for layer in cost.layers} == {"backbone", "extras", "head"}
+    assert sum(layer.params for layer in cost.layers) == cost.params
+    assert sum(layer.madds for layer in cost.layers) == cost.madds
+    for part in ("backbone", "extras", "head"):
+        params = sum(layer.params for layer in cost.layers if layer.name.startswith(part))
+        assert params == sum(parameter.numel() for parameter in detector.get_submodule(part).parameters())
+
+
+@pytest.mark.parametrize("passes", [{"scales": (0.5, 1.0)}, {"flip": True}])
+def test_several_passes_of_a_detector_are_refused(detector, passes):
+    with pytest.raises(ConfigError, match="a detector has one pass"):
+        profile(detector, **passes)
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,16 @@ def test_the_summary_says_size_passes_and_accounting(model):
 
 def test_a_latency_names_all_it_holds_for():
     timing = Timing(median_ms=12.34, p95_ms=20.0, runs=9)
-    latency = Latency(timing, timing, timing, (513, 257), batch=2, threads=4, device="cpu", backend="torch eager")
+    latency = Latency(
+        {"net": timing, "boxes": timing}, (513, 257), batch=2, threads=4, device="cpu", backend="torch eager"
+    )
     title = latency_table(latency).splitlines()[0]
     assert title == "513 x 257 (height x width), batch 2, 4 threads, cpu, torch eager, 9 runs each"
+
+
+def test_a_detectors_columns_are_told_apart():
+    timings = {"net": Timing(2.0, 3.0, runs=9), "boxes": Timing(4.0, 5.0, runs=9)}
+    lines = latency_table(Latency(timings, (320, 320), batch=1, threads=1, device="cpu", backend="torch")).splitlines()
+    assert lines[3].split() == ["net", "2.0", "3.0"]
+    assert lines[4].startswith("net + boxes")
+    assert lines[4].split()[-2:] == ["4.0", "5.0"]

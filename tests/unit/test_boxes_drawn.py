@@ -60,9 +60,10 @@ def test_the_most_probable_box_lies_on_top_in_whatever_order_they_come() -> None
 
 
 def test_a_score_is_told_behind_the_class() -> None:
-    box = [[10.0, 60.0, 190.0, 190.0]]
-    grounds = [is_coloured(drawn(grey(200, 200), box, [0], scores), RED)[:60].any(0) for scores in (None, [0.7])]
-    assert grounds[1].sum() > grounds[0].sum() > 0
+    box, label = np.array([[10.0, 60, 190, 190]]), np.array([0])
+    scored = draw_boxes(grey(200, 200), box, label, np.array([0.704]), ["person"], [RED])
+    named = draw_boxes(grey(200, 200), box, label, None, ["person 0.70"], [RED])
+    np.testing.assert_array_equal(scored, named)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 400), (64, 64), (480, 640), (3000, 17)])

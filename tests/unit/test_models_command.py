@@ -10,16 +10,24 @@ import yaml
 from torchvision.models import get_model, get_model_weights
 
 from mbseg.analysis.published import ROWS, Network, find
+from mbseg.analysis.published_detectors import TORCHVISION
 from mbseg.catalogue import Catalogue, describe_backbone, whole_catalogue
+from mbseg.catalogue_detectors import usual_maps
 from mbseg.catalogue_text import as_markdown
 from mbseg.cli import main
 from mbseg.config.load import load_experiment
+from mbseg.detectors import create_detector
 from mbseg.heads.zoo import HeadOptions, plan_head
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = yaml.safe_load((ROOT / "tests/golden/paper_tables.yaml").read_text())
 TABLES = {"voc2012_mobilenetv2_table7": "voc", "cityscapes_mobilenetv3": "cityscapes"}
 PAPER_ROWS = [(data, row) for table, data in TABLES.items() for row in GOLDEN[table]["rows"]]
+DETECTOR_TABLE = GOLDEN["coco_ssdlite"]
+DETECTOR_KEYS = {"backbone": "", "width_mult": 1.0, "reduced_tail": False, "num_classes": DETECTOR_TABLE["num_classes"]}
+DETECTOR_ROWS = {  # of V1 and V2, which are there twice, the later one, that of the V2 paper's classes
+    tuple(row.get(key) for key in ("backbone", "width_mult", "reduced_tail")): row for row in DETECTOR_TABLE["rows"]
+}.values()
 CITYSCAPES = sorted((ROOT / "configs/cityscapes").glob("*_os*.yaml"))
 
 
@@ -86,6 +94,41 @@ def test_torchvisions_rows_are_its_own_metadata() -> None:
         assert row.miou_percent == meta["_metrics"]["COCO-val2017-VOC-labels"]["miou"]
 
 
+@pytest.mark.parametrize("row", DETECTOR_ROWS, ids=str)
+def test_a_papers_detector_is_printed_and_counted_as_in_the_golden_table(row: dict, everything: Catalogue) -> None:
+    """The V3 paper repeats V1's and V2's lines; they are listed once, with the classes of the V2 paper."""
+    wanted = tuple(row.get(key, default) for key, default in DETECTOR_KEYS.items())
+    entry = next(one for one in everything.detectors if one.printed.network[: len(wanted)] == wanted)
+    printed = (entry.printed.params_millions, entry.printed.madds_billions, entry.printed.ap_percent)
+    assert entry.printed is not TORCHVISION
+    assert printed == tuple(row["paper"].values())
+    counted = (entry.params / 1e6, entry.params_without_norm / 1e6, entry.madds / 1e9)
+    assert counted == pytest.approx(tuple(row["counted"].values()), abs=5e-4)
+
+
+def test_no_detector_is_beside_the_golden_table(everything: Catalogue) -> None:
+    assert len(everything.detectors) == len(DETECTOR_ROWS) + 1  # torchvision's
+
+
+def test_torchvisions_detector_is_its_own_metadata(everything: Catalogue) -> None:
+    meta = get_model_weights("ssdlite320_mobilenet_v3_large").DEFAULT.meta
+    (entry,) = (one for one in everything.detectors if one.printed is TORCHVISION)
+    assert entry.params == meta["num_params"]
+    assert TORCHVISION.params_millions == pytest.approx(meta["num_params"] / 1e6, abs=5e-4)
+    assert TORCHVISION.madds_billions == meta["_ops"]
+    assert TORCHVISION.ap_percent == meta["_metrics"]["COCO-val2017"]["box_map"]
+
+
+def test_the_maps_that_are_listed_are_those_that_a_detector_reads(everything: Catalogue) -> None:
+    for backbone in everything.backbones:
+        with torch.device("meta"):
+            assert create_detector(backbone.name).extras.taps == backbone.maps
+
+
+def test_a_backbone_without_the_usual_maps_lists_none() -> None:
+    assert usual_maps("mobilenet_v2", ["c2", "c4_expansion"]) == ()
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"])
 def test_a_backbone_costs_what_torchvisions_does_without_its_classifier(name: str, everything: Catalogue) -> None:
     ours = next(backbone for backbone in everything.backbones if backbone.name == name)
@@ -116,7 +159,8 @@ def test_models_prints_one_backbone_as_one_json_object(capsys: pytest.CaptureFix
     assert main(["models", "mobilenet_v2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [backbone["name"] for backbone in told["backbones"]] == ["mobilenet_v2"]
-    assert {row["backbone"] for row in told["published"]} == {"mobilenet_v2"}
+    assert {row["backbone"] for row in [*told["published"], *told["detectors"]]} == {"mobilenet_v2"}
+    assert [row["ap_percent"] for row in told["detectors"]] == [22.1, 13.7, 16.6]
     assert {row["pretraining"] for row in told["published"] if row["data"] == "voc"} == {"ImageNet, COCO"}
 
 
