@@ -69,23 +69,17 @@ class Labels:
 def labels(experiment: Experiment) -> Labels:
     """Raises ConfigError where neither the data set nor the config names the classes."""
     description = load_description(experiment.data.kind)
-    palette = description.palette or voc_palette()
+    own = description.palette or ()
+    palette = (*own, *voc_palette()[len(own) :])  # whoever names more classes than a data set has needs more colours
     if experiment.task == "detection":
         classes = object_classes(experiment, description)
-        return Labels(
-            classes, palette[1 : len(classes) + 1] if has_background(description) else palette[: len(classes)]
-        )
+        return Labels(classes, palette[1 : len(classes) + 1])  # the first is the background's
     found = experiment.data.classes or description.classes
     if not found:
         raise ConfigError(
             f"data.kind {experiment.data.kind} has no classes of its own; name them: data.classes=[background, ...]"
         )
     return Labels(found, palette[: len(found)])
-
-
-def has_background(description: DatasetDescription) -> bool:
-    """Whether the first colour is the background's, as VOC's is."""
-    return description.palette is None or BACKGROUND in (description.classes or ())
 
 
 def object_classes(experiment: Experiment, description: DatasetDescription) -> tuple[str, ...]:

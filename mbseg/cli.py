@@ -17,10 +17,10 @@ COMMANDS = {  # the functions are imported when they are asked for
     "evaluate": "Score weights on the validation split.",
     "profile": "Count params, multiply-adds and memory, layer by layer.",
     "models": "List what there is to build with: backbones, heads, weights, published scores.",
-    "demo": "Draw a model's class map over a video, a folder of pictures or a camera.",
-    "import-weights": "Bring weights of torchvision, timm or TensorFlow Lite into a file of mbseg.",
+    "demo": "Draw a model's class map or boxes over a video, a folder of pictures or a camera.",
+    "import-weights": "Bring weights of torchvision, timm or TensorFlow into a file of mbseg.",
     "prepare-dataset": "Download a data set, or take it from an archive, and lay it out.",
-    "check-data": "Read every picture and mask, and name each faulty file.",
+    "check-data": "Read every picture with its mask or boxes, and name each faulty file and box.",
     "benchmark": "Measure mbseg against torchvision on this machine.",
 }
 USER_MISTAKE = 2

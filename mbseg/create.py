@@ -101,11 +101,13 @@ def create_segmenter(
     return SegmentationModel(body, built, align_corners=align_corners)
 
 
-def start_from(backbone: Backbone, weights: str | None, name: str, width_mult: float) -> None:
-    """Fills the backbone from "imagenet" or a file, and says what became of every key."""
+def start_from(
+    backbone: Backbone, weights: str | None, name: str, width_mult: float, *, fresh: Sequence[str] = ()
+) -> None:
+    """Fills the backbone, all but what starts `fresh`, from "imagenet" or a file; says what became of every key."""
     if weights is None:
         return
-    report = load_backbone_weights(backbone, weights, name=name, width_mult=width_mult)
+    report = load_backbone_weights(backbone, weights, name=name, width_mult=width_mult, fresh=fresh)
     logger.info("%s weights from %s: %s", name, weights, report)
     if keys := expectations(backbone, weights, name=name, width_mult=width_mult):
         logger.warning("these weights expect %s", keys)

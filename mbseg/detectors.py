@@ -62,7 +62,7 @@ def create_detector(
     prior = SIGMOID_PRIOR if scores == "sigmoid" else None
     ssdlite = SSDLite(extras.channels, boxes, num_classes=num_classes, prior=prior)
     body = planned.build()
-    start_from(body, weights, backbone, width_mult)
+    start_from(body, weights, backbone, width_mult, fresh=narrowed(backbone, width_mult, taps))
     return DetectionModel(body, extras, ssdlite, image_size=size, scores=scores, box_plan=box_plan)
 
 
@@ -71,6 +71,11 @@ def default_maps(backbone: str) -> tuple[str, ...]:
     known = known_taps(backbone)
     first = "c4_expansion" if "c4_expansion" in known else "c4"
     return first, "last_conv" if "last_conv" in known else "c5"
+
+
+def narrowed(backbone: str, width_mult: float, taps: Sequence[str]) -> tuple[str, ...]:
+    """V2's last convolution is narrower than in ImageNet's networks below width 1, so it cannot start from theirs."""
+    return ("last_conv.",) if backbone == "mobilenet_v2" and width_mult < 1 and "last_conv" in taps else ()
 
 
 def known_size(image_size: int | Size) -> Size:

@@ -17,23 +17,31 @@ from mbseg.engine.device import pick_device, use_threads, worker_count
 from mbseg.engine.evaluate import measure
 from mbseg.errors import ConfigError
 from mbseg.files import write_atomically
-from mbseg.metrics.coco_json import results_of_split
+from mbseg.metrics.coco_json import instances, results_of_split
+from mbseg.metrics.coco_json import judge as pycocotools_figures
 from mbseg.targets import read_target
-from mbseg.tasks.base import Metric, Task
+from mbseg.tasks.base import Task
 from mbseg.tasks.detection import DetectionMetric
 from mbseg.weights.report import load_state
 
 
 def evaluate(
-    target: str, overrides: Sequence[str], *, weights: Path | None, run: Path, predictions: Path | None = None
+    target: str,
+    overrides: Sequence[str],
+    *,
+    weights: Path | None,
+    run: Path,
+    predictions: Path | None = None,
+    judge: bool = False,
 ) -> dict[str, Any]:
     """Scores of a config or a weights file over the config's `data.val`.
 
-    A config alone uses the best weights of `run`. A detector's boxes are written to `predictions` as COCO's results.
-    The result holds the scores as fractions, the protocol, params, and madds at the size the network saw.
+    A config alone uses the best weights of `run`. A detector's boxes are written to `predictions` as COCO's results,
+    and scored once more by pycocotools if `judge`. The result holds the scores as fractions, the protocol, params, and
+    madds at the size the network saw.
     """
     experiment, state, origin = read_target(target, overrides, weights=weights, run=run)
-    check_predictions(experiment, predictions)
+    check_boxes_are_asked_of_a_detector(experiment, predictions, judge)
     device = distributed.local_device(pick_device(experiment.device))
     use_threads(experiment.threads)
     place = distributed.start(device)
@@ -47,29 +55,29 @@ def evaluate(
     with tqdm(total=len(batches), unit="picture", disable=None if place.is_main else True, file=sys.stderr) as bar:
         metric = measure(task.to(device), batches, device, on_batch=lambda: bar.update())
     distributed.stop()
-    if predictions and place.is_main:
-        write_predictions(predictions, metric, split)
+    scores = metric.compute()
+    if isinstance(metric, DetectionMetric) and place.is_main:
+        results = results_of_split(metric.coco.pictures, split.split.category_ids)
+        if predictions:
+            write_atomically(predictions, json.dumps(results).encode())
+        if judge:
+            scores |= {"pycocotools": pycocotools_figures(instances(split.split), results)}
     height, width = split[0].image.shape[:2]
     cost = cost_of(task, experiment, task.input_size((height, width)))
-    return {**metric.compute(), "protocol": task.describe(), "weights": origin, **cost}
+    return {**scores, "protocol": task.describe(), "weights": origin, **cost}
 
 
-def check_predictions(experiment: Experiment, predictions: Path | None) -> None:
+def check_boxes_are_asked_of_a_detector(experiment: Experiment, predictions: Path | None, judge: bool) -> None:
     """Before any long work. Raises ConfigError."""
+    if experiment.task != "detection" and (predictions or judge):
+        option = "--predictions" if predictions else "--judge"
+        raise ConfigError(f"{option} is about boxes, and the task here is {experiment.task}; leave it away")
     if predictions is None:
         return
-    if experiment.task != "detection":
-        raise ConfigError(f"--predictions writes boxes; the task here is {experiment.task}, so leave it away")
     if predictions.exists():
         raise ConfigError(f"{predictions} exists already; remove it or name another file")
     if not predictions.parent.is_dir():
         raise ConfigError(f"there is no folder {predictions.parent} to write {predictions.name} into")
-
-
-def write_predictions(path: Path, metric: Metric, split: Any) -> None:
-    assert isinstance(metric, DetectionMetric)
-    results = results_of_split(metric.coco.pictures, split.split.category_ids)
-    write_atomically(path, json.dumps(results).encode())
 
 
 def cost_of(task: Task, experiment: Experiment, size: tuple[int, int]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ def evaluate(
     *overrides: Overrides,
     weights: Path | None = None,
     predictions: Path | None = None,
+    judge: bool = False,
     json: AsJson = False,
 ) -> None:
     """Score weights on the validation split.
@@ -27,10 +28,12 @@ def evaluate(
         The weights to use with a config (best.safetensors of its run folder if not given; last.pt works too).
     predictions
         A file for a detector's boxes, as COCO's results JSON.
+    judge
+        Score a detector's boxes by pycocotools too, which takes long for many pictures.
     """
     from mbseg.evaluation import evaluate as run
 
-    result = run(target, overrides, weights=weights, run=default_folder(target), predictions=predictions)
+    result = run(target, overrides, weights=weights, run=default_folder(target), predictions=predictions, judge=judge)
     height, width = result["image_size"]
     params, madds = result["params"] / 1e6, result["madds"] / 1e9
     text = [
@@ -38,4 +41,8 @@ def evaluate(
         f"protocol        {result['images']} pictures, {result['protocol']}",
         f"cost            {params:.3f} M params, {madds:.3f} B madds at {height} x {width}",
     ]
+    if judge:
+        text.append(
+            "pycocotools     " + ", ".join(f"{name} {value:.4f}" for name, value in result["pycocotools"].items())
+        )
     print_result(result, "\n".join(text), as_json=json)

@@ -14,7 +14,7 @@ class Conv2d(nn.Conv2d):
     """nn.Conv2d, but some grouped convolutions stay in fp32 under autocast on the CPU.
 
     Their weight gradients in bf16 and channels_last are wrong there: with dilation on maps of 33 x 33 and larger, and
-    with a stride on maps narrower than the kernel (torch 2.14, oneDNN; docs/decisions/0005-dilated-depthwise-in-fp32.md).
+    with a stride on maps narrower than the kernel (torch 2.14, oneDNN; docs/decisions/0005).
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Pretrained backbones: fetched from the libraries that publish them, or read from a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -34,12 +35,15 @@ PUBLISHED = {  # backbone -> width -> the library that publishes it, and its nam
 }
 
 
-def load_backbone_weights(backbone: Backbone, source: str, *, name: str, width_mult: float) -> KeyReport:
+def load_backbone_weights(
+    backbone: Backbone, source: str, *, name: str, width_mult: float, fresh: Sequence[str] = ()
+) -> KeyReport:
     """Fills the backbone `name` of width `width_mult` from "imagenet" (downloaded once) or from a file.
 
     A file may be torchvision's, timm's or mbseg's, a backbone or a whole model. What lies behind the deepest tap is
-    left out, everything else has to fit. Raises ConfigError for a width without published weights and WeightsError
-    for a failed download and for a file that is missing, damaged, unknown or does not fit; nothing is then loaded.
+    left out, keys that start with one of `fresh` stay as initialised, everything else has to fit. Raises ConfigError
+    for a width without published weights and WeightsError for a failed download and for a file that is missing,
+    damaged, unknown or does not fit; nothing is then loaded.
     """
     if name.startswith(TIMM):
         from mbseg.weights.timm_features import load_timm  # timm takes a second to import
@@ -52,7 +56,7 @@ def load_backbone_weights(backbone: Backbone, source: str, *, name: str, width_m
     renamed, ignored = rename_for(name, state, origin)
     behind = dict.fromkeys(renamed.keys() & unbuilt_keys(backbone, name), "behind the deepest tap")
     wanted = {key: tensor for key, tensor in renamed.items() if key not in behind}
-    return load_state(backbone, wanted, origin=origin, ignored={**ignored, **behind})
+    return load_state(backbone, wanted, origin=origin, fresh=fresh, ignored={**ignored, **behind})
 
 
 def rename_for(name: str, state: State, origin: str) -> tuple[State, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""`profile`, `prepare-dataset`, `check-data` and `benchmark` as users run them."""
+"""`profile`, `prepare-dataset` and `check-data` as users run them."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from mbseg.benchmark import class_map_speed, noise_logits, training_speed
 from mbseg.cli import main
 from mbseg.config.load import read_yaml
 from mbseg.resources import shipped_folder
@@ -85,18 +84,6 @@ def test_a_trained_model_starts_another_number_of_classes_only_when_asked(
     assert main(["train", config, *more]) == 2
     assert "head.classifier.weight" in capsys.readouterr().err
     assert main(["train", config, *more, "model.new_classifier=true"]) == 0
-
-
-def test_benchmark_compares_ours_with_the_others_on_the_same_work() -> None:
-    training = training_speed(33, 2, seconds=0)
-    assert list(training.ratios) == [
-        "mbseg, plain (fp32, contiguous)",
-        "torchvision deeplabv3_mobilenet_v3_large, plain",
-    ]
-    assert training.rounds >= 5
-    noise = class_map_speed(noise_logits((65, 65)), (65, 65), "noise", seconds=0, threads=1)
-    assert "0 pixels differ" in noise.title
-    assert all(ratio > 0 for ratio in noise.ratios.values())
 
 
 @pytest.mark.parametrize("config_path", sorted(shipped_folder("configs").rglob("*.yaml")), ids=lambda path: path.stem)

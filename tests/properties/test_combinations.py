@@ -6,7 +6,7 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mbseg import build
+from mbseg import build_segmentation
 from mbseg.backbones.zoo import MOBILENETS, known_taps
 from mbseg.config.load import make_experiment
 from mbseg.data.samples import Batch
@@ -22,7 +22,7 @@ thorough = settings(
 
 def task_of(model: dict[str, Any]) -> SegmentationTask:
     tree = {"model": model, "data": {"kind": "voc", "root": "datasets/voc2012"}}
-    return build.segmentation_task(make_experiment(tree, source="a test"), weights=False)
+    return build_segmentation.task(make_experiment(tree, source="a test"), weights=False)
 
 
 def train_and_evaluate(task: SegmentationTask, size: tuple[int, int]) -> None:

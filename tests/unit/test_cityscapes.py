@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mbseg import build
+from mbseg import build_segmentation
 from mbseg.cli import main
 from mbseg.config.load import make_experiment
 from mbseg.data.check import check_dataset
@@ -165,9 +165,9 @@ def test_frequencies_are_counted_over_classes_not_label_ids(tmp_path: Path) -> N
     prepare("cityscapes", tmp_path / "cityscapes", *archives(tmp_path, np.array([[7, 7, 7, 33, 0]], np.uint8)))
     tree = {"data": {"kind": "cityscapes", "root": str(tmp_path / "cityscapes")}}
     experiment = make_experiment(tree, ["train.steps=1", "train.loss.class_weights=inverse_log"], source="test")
-    training = build.dataset(experiment.data, "train", augment=False)
+    training = build_segmentation.dataset(experiment, "train", augment=False)
     assert training[0].mask.tolist() == [[0, 0, 0, 18, 255]]
-    weights = build.class_weights(experiment.train.loss, training)
+    weights = build_segmentation.class_weights(experiment.train.loss, training)
     assert weights[0] < weights[18] < weights[1] == max(weights)
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbseg.data.detection_samples import Annotation, DetectionSample
 from mbseg.data.detection_resize import Resize
+from mbseg.data.detection_samples import Annotation, DetectionSample
 from mbseg.data.detection_transforms import detection_transform, holds_centre
 from mbseg.data.overlap import iou
 

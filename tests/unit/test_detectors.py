@@ -1,5 +1,7 @@
 """create_detector: which maps it reads, what it refuses, and that every size of picture can be trained on."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from mbseg.boxes.postprocess import postprocess
 from mbseg.errors import ConfigError
 from mbseg.models.detection import DetectionModel
 from mbseg.tasks.detection_losses import DetectionLoss
+from mbseg.weights.store import BackboneFacts, save_backbone
 
 SIDES = st.integers(64, 200)
 
@@ -46,6 +49,15 @@ def test_below_width_1_the_last_convolution_of_v2_shrinks_in_detectors_only() ->
         32,
     )
     assert detector.extras.channels == [288, 640, 256, 128, 128, 64]
+
+
+def test_below_width_1_all_but_the_last_convolution_of_v2_starts_from_given_weights(tmp_path: Path) -> None:
+    whole = mbseg.create_backbone("mobilenet_v2", width_mult=0.5, taps=["last_conv"])
+    file = tmp_path / "imagenet.safetensors"
+    save_backbone(file, whole.state_dict(), BackboneFacts({}, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
+    started = mbseg.create_detector("mobilenet_v2", width_mult=0.5, weights=str(file)).backbone.state_dict()
+    same = {key for key, tensor in whole.state_dict().items() if torch.equal(tensor, started[key])}
+    assert {key for key in started if not key.startswith("last_conv.")} <= same
 
 
 def test_asking_for_the_default_boxes_leaves_the_model_as_it_is() -> None:
