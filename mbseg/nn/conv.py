@@ -11,20 +11,17 @@ NORM_EPSILON = 1e-5  # of every batch norm
 
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d, but some grouped convolutions stay in fp32 under autocast on the CPU.
+    """nn.Conv2d, but grouped convolutions with a stride or dilation stay in fp32 under autocast on the CPU.
 
-    Their weight gradients in bf16 and channels_last are wrong there: with dilation on maps of 33 x 33 and larger, and
-    with a stride on maps narrower than the kernel (torch 2.14, oneDNN; docs/decisions/0005).
+    Their gradients in bf16 are wrong or take forty times as long there (torch 2.14, oneDNN; docs/decisions/0005).
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.groups > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and self._is_unsafe(x):
+        stays = self.groups > 1 and max(*self.stride, *self.dilation) > 1
+        if stays and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         return super().forward(x)
-
-    def _is_unsafe(self, x: Tensor) -> bool:
-        return max(self.dilation) > 1 or min(x.shape[-2:]) < max(self.kernel_size)
 
 
 class TensorFlowConv2d(Conv2d):

@@ -21,7 +21,7 @@ from mbseg.nn.conv import ConvNormAct
 def test_depthwise_weight_gradients_in_bf16_are_those_of_fp32(
     channels: int, size: tuple[int, int], dilation: int, stride: int
 ) -> None:
-    """torch's own are not in channels_last, docs/decisions/0005-dilated-depthwise-in-fp32.md."""
+    """torch's own are not in channels_last, docs/decisions/0005-depthwise-in-fp32.md."""
     layer = ConvNormAct(channels, channels, 3, dilation=dilation, stride=stride, groups=channels)
     layer.to(memory_format=torch.channels_last)
     images = torch.randn(8, channels, *size).to(memory_format=torch.channels_last)
