@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
-from mbseg import build
+from mbseg.build import builder
+from mbseg.build_common import labels, model_card, whole_backbone
 from mbseg.config.load import make_experiment
 from mbseg.config.schema import Experiment
+from mbseg.data.description import load_description
 from mbseg.errors import ConfigError, WeightsError
 from mbseg.weights.foreign import read_foreign
 from mbseg.weights.hubs import check_is, check_known, fetch
@@ -20,11 +22,12 @@ from mbseg.weights.store import BackboneFacts, save_backbone, save_weights
 Tree = dict[str, Any]
 
 LIBRARIES = ("torchvision:", "timm:")
-SUFFIXES = (".tflite", ".pth", ".pt", ".safetensors")
-DATA = {  # outputs -> the data set they stand for
+SUFFIXES = (".tflite", ".pb", ".pth", ".pt", ".safetensors")
+DATA: dict[int, Tree] = {  # outputs -> the data set they stand for
     21: {"kind": "voc", "root": "datasets/voc2012"},
     19: {"kind": "cityscapes", "root": "datasets/cityscapes"},
 }
+COCO: Tree = {"kind": "coco", "root": "datasets/coco2017", "train": "train2017", "val": "val2017"}
 
 
 def import_weights(
@@ -86,6 +89,10 @@ def read_source(source: str, weights: Path | None) -> Imported:
         from mbseg.weights.from_tflite import read_tflite
 
         return read_tflite(path)
+    if path.suffix == ".pb":
+        from mbseg.weights.from_graphdef import read_graphdef
+
+        return read_graphdef(path)
     if path.suffix in SUFFIXES:
         return read_foreign(read_state(path), source)
     raise ConfigError(f"cannot import {source}; give torchvision:NAME, timm:NAME or a file ({', '.join(SUFFIXES)})")
@@ -94,38 +101,73 @@ def read_source(source: str, weights: Path | None) -> Imported:
 def write_model(imported: Imported, output: Path, overrides: Sequence[str]) -> KeyReport:
     """Built, filled strictly, and only then written."""
     experiment = experiment_for(imported, overrides)
-    classes = build.labels(experiment.data).classes
-    if len(classes) != imported.num_classes:
+    classes = labels(experiment).classes
+    if len(classes) != classes_of(imported):
         raise WeightsError(
-            f"{imported.origin} has {imported.num_classes} outputs, {experiment.data.kind} has {len(classes)} classes; "
+            f"{counted(imported)}, {experiment.data.kind} has {len(classes)} classes; "
             f"name the data set (data.kind=...) or the classes (data.classes=[...])"
         )
-    model = build.segmentation_model(experiment.model, len(classes), weights=False)
+    model = builder(experiment.task).model(experiment.model, len(classes), weights=False)
     report = load_state(model, imported.state, origin=imported.origin, ignored=imported.ignored)
-    save_weights(output, model.state_dict(), build.model_card(experiment, {}))
+    save_weights(output, model.state_dict(), model_card(experiment, {}))
     return report
 
 
 def experiment_for(imported: Imported, overrides: Sequence[str]) -> Experiment:
     """The config that the file will carry; the number of outputs decides the data set unless an override does."""
-    is_named = any(override.startswith("data.kind=") for override in overrides)
-    data: Tree = {} if is_named else dict(DATA.get(imported.num_classes or 0, {}))
-    if not data and not is_named:
-        known = ", ".join(f"{outputs}: {data['kind']}" for outputs, data in DATA.items())
-        raise ConfigError(
-            f"{imported.origin} has {imported.num_classes} outputs ({known}); "
-            f"say what they are: data.kind=folder data.root=DIR data.classes=[background, ...]"
-        )
+    named = next((one.partition("=")[2] for one in reversed(overrides) if one.startswith("data.kind=")), None)
+    data = data_for(imported)
+    if named is None and not data:
+        raise ConfigError(unknown_outputs(imported))
+    if named not in (None, data.get("kind")):
+        data = {}
     data |= {"mean": list(imported.mean), "std": list(imported.std)}
-    tree = {"model": dict(imported.model), "data": data, "evaluate": dict(imported.evaluate)}
+    tree = {"task": imported.task, "model": dict(imported.model), "data": data, "evaluate": dict(imported.evaluate)}
     return make_experiment(tree, overrides, source=imported.origin)
+
+
+def data_for(imported: Imported) -> Tree:
+    """The `data` section that the number of outputs stands for; empty where it is no data set's."""
+    classes = classes_of(imported)
+    if imported.task == "segmentation":
+        return dict(DATA.get(classes, {}))
+    known = coco_classes()
+    return {**COCO, "classes": list(known[classes])} if classes in known else {}
+
+
+def unknown_outputs(imported: Imported) -> str:
+    if imported.task == "segmentation":
+        known = ", ".join(f"{outputs}: {data['kind']}" for outputs, data in DATA.items())
+        keys = "data.kind=folder data.root=DIR data.classes=[background, ...]"
+    else:
+        known = ", ".join(f"{classes + 1}: coco" for classes in coco_classes())
+        names = "person" if classes_of(imported) == 1 else "first, second, ..."
+        keys = f"data.kind=coco_json data.root=DIR data.val=val data.classes=[{names}]"
+    return f"{counted(imported)} ({known}); say what they are: {keys}"
+
+
+def coco_classes() -> dict[int, tuple[str, ...]]:
+    """COCO's classes, by their number: those that are used, and all of its category ids with the gaps between them."""
+    description = load_description(COCO["kind"])
+    return {len(names): names for names in (description.object_classes or (), description.categories)}
+
+
+def classes_of(imported: Imported) -> int:
+    """Segmentation counts the background, detection does not."""
+    assert imported.num_classes is not None
+    return imported.num_classes - 1 if imported.task == "detection" else imported.num_classes
+
+
+def counted(imported: Imported) -> str:
+    background = ", one of them for the background" if imported.task == "detection" else ""
+    return f"{imported.origin} has {imported.num_classes} outputs{background}"
 
 
 def write_backbone(imported: Imported, output: Path, overrides: Sequence[str]) -> KeyReport:
     """A classifier's backbone alone, to the last map that it has."""
     if overrides:
         raise ConfigError(f"{imported.origin} is a backbone, which carries no config; leave {overrides[0]} away")
-    backbone = build.whole_backbone(imported.model["backbone"])
+    backbone = whole_backbone(imported.model["backbone"])
     state = {key.removeprefix("backbone."): tensor for key, tensor in imported.state.items()}
     report = load_state(backbone, state, origin=imported.origin, ignored=imported.ignored)
     facts = BackboneFacts(dict(imported.model["backbone"]), imported.mean, imported.std)

@@ -17,7 +17,7 @@ def import_weights(
     Parameters
     ----------
     source
-        torchvision:NAME, timm:NAME, or a file: .tflite (float or 8-bit), .pth, .pt, .safetensors.
+        torchvision:NAME, timm:NAME, or a file: .tflite (float or 8-bit), .pb (frozen graph), .pth, .pt, .safetensors.
     output
         The weights file to write (.safetensors).
     weights

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from mbseg.backbones.zoo import MOBILENETS, known_taps, network_spec, plan_backbone
+from mbseg.boxes.default_boxes import box_shapes
 from mbseg.errors import WeightsError
 from mbseg.weights import from_torchvision
 from mbseg.weights.imported import Imported
-from mbseg.weights.keymap import State, recognize, rename
+from mbseg.weights.keymap import State, absorb_epsilon, recognize, rename
 
 WIDTHS = (1.0, *(percent / 100 for percent in range(10, 205, 5) if percent != 100))  # the plain one first
 Triple = tuple[float, float, float]
@@ -20,10 +21,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)  # inputs in [-1, 1]
 LRASPP = "classifier.cbr.0.weight"
 DEEPLABV3 = "classifier.0.convs.0.0.weight"
+SSDLITE = "backbone.features.1.0.1.0.weight"
 
 
 def read_foreign(state: Mapping[str, Tensor], origin: str) -> Imported:
-    """torchvision's segmenters on MobileNetV3, and the backbone of any MobileNet classifier of torchvision or timm.
+    """torchvision's segmenters and SSDLite on MobileNetV3; of MobileNet classifiers, its or timm's, the backbone.
 
     `origin` names the file, or "timm:NAME". Raises WeightsError for a state that is none of these.
     """
@@ -31,6 +33,8 @@ def read_foreign(state: Mapping[str, Tensor], origin: str) -> Imported:
         return read_segmenter(state, origin, from_torchvision.lraspp_names(), LRASPP_MODEL, "high_classifier")
     if DEEPLABV3 in state:
         return read_segmenter(state, origin, from_torchvision.deeplabv3_names(), DEEPLABV3_MODEL, "4")
+    if SSDLITE in state:
+        return read_ssdlite(state, origin)
     return read_classifier(state, origin)
 
 
@@ -78,6 +82,35 @@ def read_segmenter(
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         ignored={key: why for key, why in ignored.items() if key not in head},
+    )
+
+
+SSDLITE_BODY = "mobilenet_v3_large"
+SSDLITE_MAPS = 6
+SSDLITE_SIDE = 320
+
+
+def read_ssdlite(state: Mapping[str, Tensor], origin: str) -> Imported:
+    """torchvision's one SSDLite; its tail is reduced unless it was trained from ImageNet weights."""
+    names = from_torchvision.ssdlite_names(network_spec(SSDLITE_BODY), SSDLITE_MAPS)
+    named = {rename_key(key, names): tensor for key, tensor in state.items()}
+    boxes = len(box_shapes(SSDLITE_MAPS, "torchvision")[0])
+    bias, last = named.get("head.class_predictors.0.pointwise.bias"), named.get("backbone.last_conv.conv.weight")
+    if bias is None or last is None or not last.ndim or bias.numel() % boxes or bias.numel() < 2 * boxes:
+        raise WeightsError(f"{origin} looks like torchvision's SSDLite, but has no class scores or no last convolution")
+    whole = network_spec(SSDLITE_BODY).last_conv_channels
+    return Imported(
+        origin=origin,
+        model={
+            "backbone": {"name": SSDLITE_BODY, "reduced_tail": len(last) != whole},
+            "image_size": [SSDLITE_SIDE, SSDLITE_SIDE],
+            "head": {"kind": "ssdlite", "box_plan": "torchvision"},
+        },
+        state=absorb_epsilon(named, from_torchvision.EPSILON_V3),
+        num_classes=bias.numel() // boxes,
+        mean=HALF,
+        std=HALF,
+        task="detection",
     )
 
 

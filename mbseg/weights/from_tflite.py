@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mbseg.nn.conv import NORM_EPSILON
 from mbseg.weights.imported import Imported
-from mbseg.weights.tflite_body import Body, read_body, recognize
+from mbseg.weights.recognition import recognize
+from mbseg.weights.tflite_body import Body, read_body
 from mbseg.weights.tflite_file import read_tflite_file
 from mbseg.weights.tflite_graph import Graph
 from mbseg.weights.tflite_head import Classifier, DeepLab, read_head
@@ -32,7 +33,7 @@ def read_tflite(path: Path) -> Imported:
     graph = Graph(read_tflite_file(path))
     picture = read_picture(graph)
     body = read_body(graph, picture.output)
-    backbone = recognize(body, str(path))
+    backbone = recognize(body.network, str(path))
     head = read_head(graph, body.output)
     result = read_result(graph, head.output)
     state = dict(body_state(graph, body))

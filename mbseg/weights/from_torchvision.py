@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from mbseg.backbones.blockspec import BlockSpec, NetworkSpec
+from mbseg.backbones.dilation import find_endpoints
 
 BlockNames = Callable[[BlockSpec], Iterator[tuple[str, str]]]
 
@@ -82,4 +83,36 @@ def lraspp_names() -> dict[str, str]:
     }
 
 
+def ssdlite_names(network: NetworkSpec, maps: int) -> dict[str, str]:
+    """`torchvision.models.detection.ssdlite320_mobilenet_v3_large`, with predictors on so many maps."""
+    cut = find_endpoints(network.blocks)["c4_expansion"].block + 1
+    body = backbone_names(network, "", v3_block_names).items()
+    names = {f"backbone.features.{cut_in_two(theirs, cut)}": f"backbone.{ours}" for theirs, ours in body}
+    for index in range(maps):
+        for step, part in enumerate(EXTRA_PARTS):
+            names |= with_layers(f"backbone.extra.{index}.{step}", f"extras.layers.{index}.{part}")
+        for theirs, ours in PREDICTORS.items():
+            names |= with_layers(f"{theirs}.{index}.0", f"{ours}.{index}.depthwise")
+            names |= {f"{theirs}.{index}.1": f"{ours}.{index}.pointwise"}
+    return names
+
+
+def cut_in_two(name: str, cut: int) -> str:
+    """A name of the whole body in one that ends behind the expansion of its module `cut`, and begins again there."""
+    index, _, layer = name.partition(".")
+    if int(index) != cut:
+        return f"0.{name}" if int(index) < cut else f"1.{int(index) - cut}.{layer}"
+    _, part, parameters = layer.split(".", 2)
+    return f"0.{cut}.{parameters}" if part == "0" else f"1.0.{part}.{parameters}"
+
+
+def with_layers(theirs: str, ours: str) -> dict[str, str]:
+    return {f"{theirs}.{part}": f"{ours}.{layer}" for part, layer in LAYERS}
+
+
 LAYERS = ((0, "conv"), (1, "norm"))
+EXTRA_PARTS = ("reduce", "depthwise", "widen")
+PREDICTORS = {
+    "head.classification_head.module_list": "head.class_predictors",
+    "head.regression_head.module_list": "head.box_predictors",
+}

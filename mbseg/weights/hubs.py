@@ -64,7 +64,7 @@ def check_is(state: Mapping[str, Tensor], source: str, path: Path) -> None:
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """Of heads the names alone, as shapes depend on the number of classes; without what some files lack."""
     return {
-        key: () if key.startswith("classifier") else tuple(tensor.shape)
+        key: () if key.startswith(("classifier", "head.classification_head")) else tuple(tensor.shape)
         for key, tensor in state.items()
         if not key.startswith("aux_classifier") and not key.endswith(".num_batches_tracked")
     }

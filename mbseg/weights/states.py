@@ -32,7 +32,7 @@ def read_state(path: Path) -> State:
         return read_weights(path)[0]
     if not path.is_file():
         raise WeightsError(f"there is no weights file {path}")
-    if path.suffix == ".tflite":
+    if path.suffix in (".tflite", ".pb"):
         raise WeightsError(f"{path} is read by mbseg import-weights only; import it, and name what that writes")
     check_promised_hash(path)
     return read_torch_file(path)

@@ -1,16 +1,10 @@
-"""The MobileNet inside the graph of a .tflite file: its blocks read one by one, then recognised by their shapes."""
+"""The MobileNet inside the graph of a .tflite file, its blocks read one by one."""
 
-import contextlib
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
-from typing import Any
 
-from mbseg.backbones.blockspec import BlockSpec, NetworkSpec, ReducedTail, Width
-from mbseg.backbones.dilation import dilate
-from mbseg.backbones.zoo import MOBILENETS
-from mbseg.errors import ConfigError, WeightsError
+from mbseg.backbones.blockspec import BlockSpec, NetworkSpec
+from mbseg.backbones.dilation import stride_behind
 from mbseg.nn.activation import Activation
 from mbseg.weights.tflite_file import Operator
 from mbseg.weights.tflite_graph import Graph
@@ -21,10 +15,6 @@ from mbseg.weights.tflite_layers import (
     only_convolution,
     without_activation,
 )
-
-NEAR = 0.05  # a width lies so near to what the channels of the last block say; they may be rounded
-DIVISORS = (8, 1)
-TAILS: tuple[ReducedTail | None, ...] = (None, "segmentation")  # what a config can ask for
 
 
 @dataclass(frozen=True)
@@ -53,11 +43,18 @@ class Body:
     stem: Convolution
     blocks: tuple[Block, ...]
     last_conv: Convolution | None
+    activation: Activation  # of stem and last convolution
     output: int
 
     @property
+    def network(self) -> NetworkSpec:
+        last_conv_channels = self.last_conv.out_channels if self.last_conv else None
+        blocks = tuple(block.spec for block in self.blocks)
+        return NetworkSpec(self.stem.out_channels, blocks, last_conv_channels, self.activation)
+
+    @property
     def output_stride(self) -> int:
-        return math.prod((self.stem.stride, *(block.spec.stride for block in self.blocks)))
+        return stride_behind(self.network.blocks)
 
 
 def read_body(graph: Graph, at: int) -> Body:
@@ -65,6 +62,8 @@ def read_body(graph: Graph, at: int) -> Body:
     stem = only_convolution(graph, at)
     if stem is None or stem.depthwise or (stem.kernel_size, stem.stride, stem.dilation) != (3, 2, 1):
         raise graph.stopped(at, "a MobileNet's stem (3x3 convolution of stride 2)")
+    if stem.activation is None:
+        raise graph.refusal(stem.operators[-1], "no activation behind the stem")
     graph.take(stem.operators)
     at = stem.output
     blocks = []
@@ -75,9 +74,10 @@ def read_body(graph: Graph, at: int) -> Body:
     if not blocks:
         raise graph.stopped(at, "a MobileNet's first block (depthwise convolution)")
     last_conv = read_last_conv(graph, at)
-    if last_conv:
-        graph.take(last_conv.operators)
-    return Body(stem, tuple(blocks), last_conv, last_conv.output if last_conv else at)
+    if last_conv and last_conv.activation != stem.activation:
+        raise graph.refusal(last_conv.operators[-1], "its activation is missing, or not that of the stem")
+    graph.take(last_conv.operators if last_conv else ())
+    return Body(stem, tuple(blocks), last_conv, stem.activation, last_conv.output if last_conv else at)
 
 
 def read_last_conv(graph: Graph, at: int) -> Convolution | None:
@@ -155,48 +155,3 @@ def read_squeeze_excite(graph: Graph, at: int) -> SqueezeExcite | None:
 
 def is_pointwise(layer: Convolution | None) -> bool:
     return layer is None or (layer.kernel_size == layer.stride == layer.dilation == 1 and not layer.depthwise)
-
-
-def recognize(body: Body, origin: str) -> dict[str, Any]:
-    """The `backbone` section of a config that builds this very body. Raises WeightsError if there is none."""
-    for section, network in candidates(body):
-        if matches(body, network):
-            return section
-    last = body.blocks[-1].spec
-    raise WeightsError(
-        f"{origin} holds no backbone that mbseg knows: its {len(body.blocks)} blocks, from {body.stem.out_channels} to "
-        f"{last.out_channels} channels at stride {body.output_stride}, are none of {', '.join(MOBILENETS)} at any width"
-    )
-
-
-def candidates(body: Body) -> Iterator[tuple[dict[str, Any], NetworkSpec]]:
-    """Every network of as many blocks, at the widths that the last block's channels allow, the nearest first."""
-    for name, tail in product(MOBILENETS, TAILS):
-        with contextlib.suppress(ConfigError):  # V1 has no reduced tail
-            printed = MOBILENETS[name].spec(Width(), tail).blocks
-            widths = widths_near(body.blocks[-1].spec.out_channels / printed[-1].out_channels)
-            for width, divisor in product(widths, DIVISORS) if len(printed) == len(body.blocks) else ():
-                yield backbone_section(name, width, divisor, tail), MOBILENETS[name].spec(Width(width, divisor), tail)
-
-
-def backbone_section(name: str, width: float, divisor: int, tail: ReducedTail | None) -> dict[str, Any]:
-    section: dict[str, Any] = {"name": name, "width_mult": width, "padding": "tensorflow"}
-    if divisor != DIVISORS[0]:
-        section["channel_divisor"] = divisor
-    return section | {"reduced_tail": True} if tail else section
-
-
-def widths_near(ratio: float) -> list[float]:
-    """The hundredths about `ratio` that a config may have, the nearest first."""
-    near = range(math.floor(100 * (ratio - NEAR)), math.ceil(100 * (ratio + NEAR)) + 1)
-    return sorted((width / 100 for width in near if 10 <= width <= 400), key=lambda width: abs(width - ratio))
-
-
-def matches(body: Body, network: NetworkSpec) -> bool:
-    """Whether stem, blocks (dilated for the file's output stride) and last convolution are the network's."""
-    ours: list[tuple[int | None, Activation | None]] = [(network.stem_channels, network.activation)]
-    theirs = [(body.stem.out_channels, body.stem.activation)]
-    if body.last_conv:
-        ours.append((network.last_conv_channels, network.activation))
-        theirs.append((body.last_conv.out_channels, body.last_conv.activation))
-    return theirs == ours and [block.spec for block in body.blocks] == list(dilate(network.blocks, body.output_stride))

@@ -1,6 +1,8 @@
 """Detection as users run it: train, resume, evaluate, load; on a few drawn pictures."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from mbseg.engine.checkpoint import load_checkpoint
 from mbseg.engine.fit import Trainer
 from mbseg.engine.run_folder import RunFolder
 from mbseg.errors import ConfigError, DataError
+from mbseg.evaluation import evaluate
 from mbseg.metrics.coco_json import instances, judge
 from mbseg.models.detection import DetectionModel
 from mbseg.training import train
@@ -171,3 +174,35 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence(
 def test_keys_of_detection_are_refused_for_segmentation() -> None:
     with pytest.raises(ConfigError, match=r"model.image_size belongs to detection, and task is segmentation"):
         load_experiment("quickstart", ["model.image_size=[64, 64]"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["train.detection_loss.classification=focal", "model.head.scores=sigmoid"],
+        ["model.head.box_plan=torchvision", "train.detection_loss.least_negatives=2", "train.precision=fp32"],
+        ["model.backbone.name=mobilenet_v3_small", "model.backbone.reduced_tail=true", "train.freeze_norm=true"],
+        ["model.backbone.name=mobilenet_v1", "model.backbone.padding=tensorflow", "train.channels_last=false"],
+        ["model.head.maps=[c3, c4, c5]", "data.augment.zoom_out=1", "data.augment.iou_crop=false"],
+        ["evaluate.selection.detections=5", "evaluate.selection.score_threshold=0.9", "train.ema_decay=null"],
+    ],
+    ids=lambda options: options[0],
+)
+def test_every_option_trains_and_evaluates(options: list[str], overrides: list[str], tmp_path: Path) -> None:
+    result = run([*overrides, "train.steps=1", "train.evaluate_every=1", *options], tmp_path / "run")
+    assert 0 <= float(str(result["ap50"])) <= 1
+
+
+def test_two_processes_train_and_score_every_picture_once(overrides: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = str(Path(__file__).parents[2] / "tools" / "train.py")
+    options = ["train.batch_size=2", "train.steps=2", "--output", str(tmp_path / "run"), "--json"]
+    done = subprocess.run(
+        [*command, script, "quickstart_detection", *overrides, *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["images"] == 4
+    alone = evaluate(str(tmp_path / "run" / "best.safetensors"), [], weights=None, run=tmp_path)
+    assert alone["ap"] == result["ap"]
+    assert alone["voc_map"] == result["voc_map"]

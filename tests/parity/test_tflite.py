@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mbseg.backbones.base import Backbone
 from mbseg.backbones.mobilenet import MobileNet
 from mbseg.backbones.variant import Variant
-from mbseg.build import segmentation_model
+from mbseg.build_segmentation import model as segmentation_model
 from mbseg.config.schema import BackboneConfig, ModelConfig
 from mbseg.create import create_backbone
 from mbseg.errors import WeightsError

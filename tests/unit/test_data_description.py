@@ -29,6 +29,17 @@ def test_every_shipped_description_is_valid() -> None:
         assert load_description(name).name == name
 
 
+@pytest.mark.parametrize(("ids", "said"), [((1, 3, 2), "do not rise"), ((1, 1, 2), "do not rise"), ((1, 2), "2 categ")])
+def test_category_ids_that_do_not_fit_the_classes_are_refused(ids: tuple[int, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        DatasetDescription(name="x", layout="coco", classes=("a", "b", "c"), category_ids=ids)
+
+
+def test_gaps_in_the_category_ids_are_classes_of_their_own() -> None:
+    description = DatasetDescription(name="x", layout="coco", classes=("a", "b"), category_ids=(2, 4))
+    assert description.categories == ("unused 1", "a", "unused 3", "b")
+
+
 def test_an_unknown_data_set_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match=r"no data set named 'camvd'; did you mean camvid\?"):
         load_description("camvd")
