@@ -21,7 +21,7 @@ COMMANDS = {  # the functions are imported when they are asked for
     "import-weights": "Bring weights of torchvision, timm or TensorFlow into a file of mbseg.",
     "prepare-dataset": "Download a data set, or take it from an archive, and lay it out.",
     "check-data": "Read every picture with its mask or boxes, and name each faulty file and box.",
-    "benchmark": "Measure mbseg against torchvision on this machine.",
+    "benchmark": "Measure mbseg against torchvision and pycocotools on this machine.",
 }
 USER_MISTAKE = 2
 INTERRUPTED = 130

@@ -60,18 +60,18 @@ def select(boxes: Tensor, probabilities: Tensor, selection: Selection) -> Detect
     A box is only ever suppressed by a more probable one. So the most probable candidates alone decide about
     themselves, and the others are looked at only if too few of these remain.
     """
-    sound = boxes.isfinite().all(1) & (areas(boxes) > 0)
-    passed = (probabilities > selection.score_threshold) & sound[:, None]
-    (places, labels), scores = passed.nonzero(as_tuple=True), probabilities[passed]
-    kept = places[:0]
-    for count in rounds(len(scores), selection.detections):
+    sound = boxes.isfinite().all(1) & (areas(boxes) > 0) & probabilities.sum(1).isfinite()
+    scores = probabilities.masked_fill(~sound[:, None], -torch.inf).flatten()
+    passed, classes = int((scores > selection.score_threshold).sum()), probabilities.shape[1]
+    kept = scores.new_empty(0, dtype=torch.int64)  # a candidate is its place among the scores
+    for count in rounds(passed, selection.detections):
         best = scores.topk(count).indices
-        best = best[ranks_in_class(labels[best]) < selection.candidates]
-        kept = best[class_nms(boxes[places[best]], scores[best], labels[best], selection.iou_threshold)]
+        best = best[ranks_in_class(best % classes) < selection.candidates]
+        kept = best[class_nms(boxes[best // classes], scores[best], best % classes, selection.iou_threshold)]
         if len(kept) >= selection.detections:
             break
     kept = kept[: selection.detections]
-    return Detections(boxes[places[kept]], scores[kept], labels[kept])
+    return Detections(boxes[kept // classes], scores[kept], kept % classes)
 
 
 def rounds(candidates: int, detections: int) -> Iterator[int]:
