@@ -1,16 +1,20 @@
 """Detection from a config: model, data, task."""
 
+import logging
+
 import torch
 
 from mbseg.boxes.postprocess import Selection
 from mbseg.build_common import labels, start_from_model, variant
 from mbseg.checks import check_compiler
 from mbseg.config.schema import Experiment, ModelConfig
-from mbseg.data.box_check import check_boxes
+from mbseg.data.box_check import check_boxes, report_boxes
+from mbseg.data.coco import MAX_SIDE
 from mbseg.data.description import load_description
 from mbseg.data.detection_dataset import DetectionDataset, Transform
 from mbseg.data.detection_layouts import find_annotations
 from mbseg.data.detection_resize import Resize
+from mbseg.data.detection_samples import AnnotatedSplit
 from mbseg.data.reading import read_image
 from mbseg.detectors import create_detector
 from mbseg.errors import DataError
@@ -20,6 +24,8 @@ from mbseg.tasks.detection import DetectionTask
 from mbseg.tasks.detection_losses import DetectionLoss, DetectionLossOptions
 from mbseg.video.boxes import draw_boxes
 from mbseg.video.overlay import UInt8Array, side_by_side
+
+logger = logging.getLogger(__name__)
 
 
 def model(config: ModelConfig, num_classes: int, *, weights: bool = True) -> DetectionModel:
@@ -50,8 +56,18 @@ def dataset(experiment: Experiment, split: str, *, augment: bool) -> DetectionDa
     found = find_annotations(load_description(config.kind), config.root, split, labels(experiment).classes)
     if not any(len(annotation.labels) for annotation in found.annotations):
         raise DataError(f"no picture of split {split!r} in {config.root} has an object; there is nothing to detect")
+    if augment:
+        tell_faulty_boxes(split, found)
     transform = transform_of(experiment) if augment else Resize(experiment.model.image_size)
     return DetectionDataset(found, transform, seed=experiment.train.seed)
+
+
+def tell_faulty_boxes(name: str, split: AnnotatedSplit) -> None:
+    """What of a training split is left out or cut, as far as the annotations tell the pictures' sizes."""
+    anywhere = (MAX_SIDE, MAX_SIDE)
+    report = report_boxes(check_boxes(annotation.xyxy, annotation.size or anywhere) for annotation in split.annotations)
+    if report.problems:
+        logger.warning("split %r has %s; `mbseg check-data` names each", name, report)
 
 
 def transform_of(experiment: Experiment) -> Transform:

@@ -1,6 +1,7 @@
 """Detection as users run it: train, resume, evaluate, load; on a few drawn pictures."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -142,6 +143,19 @@ def test_the_classes_of_ones_own_file_are_kept_in_the_weights(tmp_path: Path) ->
     model = mbseg.load(tmp_path / "run" / "best.safetensors")
     assert model.card is not None
     assert model.card.classes == ("nest", "bird")
+
+
+def test_faulty_boxes_of_a_training_split_are_counted_and_left_out(
+    overrides: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("mbseg"), "propagate", True)
+    file = next((tmp_path / "shapes" / "Annotations").glob("train_*.xml"))
+    faulty = "<xmin>20</xmin><ymin>5</ymin><xmax>10</xmax><ymax>9</ymax>"
+    entry = f"<object><name>disc</name><difficult>0</difficult><bndbox>{faulty}</bndbox></object></annotation>"
+    file.write_text(file.read_text().replace("</annotation>", entry))
+    with caplog.at_level("WARNING", logger="mbseg"):
+        dataset(load_experiment("quickstart_detection", overrides), "train", augment=True)
+    assert "1 dropped (swapped); `mbseg check-data` names each" in caplog.text
 
 
 def test_a_split_without_a_single_object_is_refused(overrides: list[str], tmp_path: Path) -> None:
