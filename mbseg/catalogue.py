@@ -99,6 +99,7 @@ IMPORTS = (
     ImportEntry("timm:mobilenetv1_*, mobilenetv2_*, mobilenetv3_*, tf_mobilenetv3_*", "the classifier's backbone"),
     ImportEntry(".pth, .pt, .safetensors", "what the file holds of these"),
     ImportEntry(".tflite, float or 8-bit", "a MobileNet classifier's backbone, or a DeepLabV3 without ASPP on one"),
+    ImportEntry(".pb, a frozen graph", "a MobileNetV2 classifier's backbone, or a DeepLabV3 or SSDLite on one"),
 )
 
 
