@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -69,38 +70,50 @@ class Labels:
 def labels(experiment: Experiment) -> Labels:
     """Raises ConfigError where neither the data set nor the config names the classes."""
     description = load_description(experiment.data.kind)
-    own = description.palette or ()
-    palette = (*own, *voc_palette()[len(own) :])  # whoever names more classes than a data set has needs more colours
     if experiment.task == "detection":
         classes = object_classes(experiment, description)
-        return Labels(classes, palette[1 : len(classes) + 1])  # the first is the background's
+        return Labels(classes, colours(description, len(classes) + 1)[1:])  # the first is the background's
     found = experiment.data.classes or description.classes
     if not found:
         raise ConfigError(
             f"data.kind {experiment.data.kind} has no classes of its own; name them: data.classes=[background, ...]"
         )
-    return Labels(found, palette[: len(found)])
+    return Labels(found, colours(description, len(found)))
+
+
+def colours(description: DatasetDescription, count: int) -> Palette:
+    """The data set's own, then VOC's, again and again: whoever names more classes than it has needs more."""
+    background, *others = voc_palette()
+    own = description.palette or (background,)
+    return (*own, *islice(cycle(others[len(own) - 1 :] or others), max(0, count - len(own))))[:count]
 
 
 def object_classes(experiment: Experiment, description: DatasetDescription) -> tuple[str, ...]:
     """Those of the config, of the data set, or of the training split's own file."""
     data = experiment.data
-    if BACKGROUND in (data.classes or ()):
-        raise ConfigError(f"data.classes names {BACKGROUND!r}, which detection does not count; leave it away")
     classes = data.classes or description.object_classes
-    return classes or list_annotations(description, data.root, data.train).classes
+    classes = classes or list_annotations(description, data.root, data.train).classes
+    if BACKGROUND in classes:
+        raise ConfigError(f"the classes name {BACKGROUND!r}, which detection does not count; leave it away")
+    return classes
+
+
+def with_classes(experiment: Experiment) -> Experiment:
+    """With the classes of a detector's own data set in its config: the file that names them is read this once."""
+    if experiment.task == "segmentation" or experiment.data.classes:
+        return experiment
+    data = experiment.data.model_copy(update={"classes": labels(experiment).classes})
+    return experiment.model_copy(update={"data": data})
 
 
 def model_card(experiment: Experiment, metrics: dict[str, Any]) -> ModelCard:
+    experiment = with_classes(experiment)  # the file that names them may not be at hand where the card is read
     known = labels(experiment)
-    config = to_tree(experiment)
-    if experiment.task == "detection":
-        config["data"]["classes"] = list(known.classes)  # the file that named them may not be at hand where it is used
     return ModelCard(
         classes=known.classes,
         palette=known.palette,
         mean=experiment.data.mean,
         std=experiment.data.std,
-        config=config,
+        config=to_tree(experiment),
         metrics=metrics,
     )

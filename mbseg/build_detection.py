@@ -14,10 +14,10 @@ from mbseg.data.description import load_description
 from mbseg.data.detection_dataset import DetectionDataset, Transform
 from mbseg.data.detection_layouts import find_annotations
 from mbseg.data.detection_resize import Resize
-from mbseg.data.detection_samples import AnnotatedSplit
+from mbseg.data.detection_samples import AnnotatedSplit, Annotation
 from mbseg.data.reading import read_image
-from mbseg.detectors import create_detector
-from mbseg.errors import DataError
+from mbseg.detectors import SSDLITE, create_detector
+from mbseg.errors import ConfigError, DataError
 from mbseg.models.detection import DetectionModel
 from mbseg.nn.norm import Normalize
 from mbseg.tasks.detection import DetectionTask
@@ -27,13 +27,16 @@ from mbseg.video.overlay import UInt8Array, side_by_side
 
 logger = logging.getLogger(__name__)
 
+LEAST_DRAWN = 192  # pixels of a side on which boxes are drawn
+ANY_SIZE = (MAX_SIDE, MAX_SIDE)  # of a picture whose annotation does not say
+
 
 def model(config: ModelConfig, num_classes: int, *, weights: bool = True) -> DetectionModel:
     """The model of a config, with the weights it starts from unless `weights` is False."""
     backbone, head = config.backbone, config.head
     made = create_detector(
         backbone.name,
-        head=head.kind,
+        head=head.kind or SSDLITE,
         maps=head.maps,
         image_size=config.image_size,
         num_classes=num_classes,
@@ -51,21 +54,29 @@ def model(config: ModelConfig, num_classes: int, *, weights: bool = True) -> Det
 
 
 def dataset(experiment: Experiment, split: str, *, augment: bool) -> DetectionDataset:
-    """A split, augmented for training or only resized. Raises DataError if there is no object to train on."""
+    """A split, augmented for training or only resized. Raises DataError if there is no sound object in it."""
     config = experiment.data
     found = find_annotations(load_description(config.kind), config.root, split, labels(experiment).classes)
-    if not any(len(annotation.labels) for annotation in found.annotations):
-        raise DataError(f"no picture of split {split!r} in {config.root} has an object; there is nothing to detect")
+    if not any(has_object(annotation) for annotation in found.annotations):
+        raise DataError(
+            f"no picture of split {split!r} in {config.root} has an object that is neither faulty nor difficult nor a "
+            "crowd; there is nothing to detect"
+        )
     if augment:
         tell_faulty_boxes(split, found)
     transform = transform_of(experiment) if augment else Resize(experiment.model.image_size)
     return DetectionDataset(found, transform, seed=experiment.train.seed)
 
 
+def has_object(annotation: Annotation) -> bool:
+    """One that is learned and scored."""
+    sound = check_boxes(annotation.xyxy, annotation.size or ANY_SIZE).kept
+    return bool((sound & ~annotation.crowd & ~annotation.difficult).any())
+
+
 def tell_faulty_boxes(name: str, split: AnnotatedSplit) -> None:
     """What of a training split is left out or cut, as far as the annotations tell the pictures' sizes."""
-    anywhere = (MAX_SIDE, MAX_SIDE)
-    report = report_boxes(check_boxes(annotation.xyxy, annotation.size or anywhere) for annotation in split.annotations)
+    report = report_boxes(check_boxes(annotation.xyxy, annotation.size or ANY_SIZE) for annotation in split.annotations)
     if report.problems:
         logger.warning("split %r has %s; `mbseg check-data` names each", name, report)
 
@@ -126,16 +137,28 @@ def selection(experiment: Experiment) -> Selection:
 def check(experiment: Experiment) -> None:
     """Raises ConfigError for what cannot be trained."""
     check_compiler(experiment)
+    if experiment.train.detection_loss.classification == "focal" and experiment.model.head.scores != "sigmoid":
+        raise ConfigError(
+            "train.detection_loss.classification=focal goes with model.head.scores=sigmoid, whose biases start where "
+            "objects are rare; with softmax the many background boxes drown them"
+        )
 
 
 def sheet(experiment: Experiment, task: DetectionTask, split: DetectionDataset, index: int) -> tuple[str, UInt8Array]:
     """The name of a picture, and the picture with its objects and with what was found, beside one another."""
     annotation, known = split.annotations[index], labels(experiment)
-    picture, sample = read_image(annotation.image), split[index]
+    picture, enlarged = enlarge(read_image(annotation.image))
+    sample = split[index]
     images = torch.from_numpy(sample.image).permute(2, 0, 1)[None].to(next(task.parameters()).device)
-    (found,) = task.predictor(images, [sample.size])
+    (found,) = task.predictor(images, [(picture.shape[0], picture.shape[1])])
     boxes, kept, _ = check_boxes(annotation.xyxy, sample.size)
-    truth = draw_boxes(picture, boxes, annotation.labels[kept], None, known.classes, known.palette)
+    truth = draw_boxes(picture, enlarged * boxes, annotation.labels[kept], None, known.classes, known.palette)
     found_boxes, found_labels, scores = (part.cpu().numpy() for part in (found.boxes, found.labels, found.scores))
     drawn = draw_boxes(picture, found_boxes, found_labels, scores, known.classes, known.palette)
     return annotation.image.stem, side_by_side(truth, drawn)
+
+
+def enlarge(picture: UInt8Array) -> tuple[UInt8Array, int]:
+    """A small picture, and how many times as large: the tags on it could not be read."""
+    times = -(-LEAST_DRAWN // min(picture.shape[:2]))
+    return picture.repeat(times, axis=0).repeat(times, axis=1), times

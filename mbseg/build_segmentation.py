@@ -26,7 +26,7 @@ def model(config: ModelConfig, num_classes: int, *, weights: bool = True) -> Seg
     backbone, head = config.backbone, config.head
     made = create_segmenter(
         backbone.name,
-        head=head.kind,
+        head=head.kind or "deeplabv3",
         aspp=head.aspp,
         head_at=head.at,
         low_at=head.low_at,

@@ -13,10 +13,9 @@ from mbseg.boxes.geometry import Size
 from mbseg.create import check_width, start_from
 from mbseg.errors import ConfigError
 from mbseg.heads.ssdlite import ExtraLayers, SSDLite
-from mbseg.models.detection import DetectionModel
+from mbseg.models.detection import SMALLEST_SIDE, DetectionModel
 
 SSDLITE = "ssdlite"
-SMALLEST_SIDE = 64  # pixels: two cells of stride 32, so that batch norm can be trained on a single picture
 SIGMOID_PRIOR = 0.01
 
 
@@ -45,8 +44,12 @@ def create_detector(
     check_choice("scores", scores, get_args(Scores))
     check_choice("box_plan", box_plan, get_args(DefaultBoxPlan))
     check_width(width_mult)
-    if num_classes < 1:
-        raise ConfigError(f"num_classes is {num_classes}; 1 or more are possible, the background not counted")
+    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+        raise ConfigError(f"num_classes is {num_classes!r}; 1 or more are possible, the background not counted")
+    if not isinstance(reduced_tail, bool):
+        raise ConfigError(f"reduced_tail is {reduced_tail!r}; it is True or False here, as detection has one tail")
+    if isinstance(maps, str):
+        raise ConfigError(f"maps is {maps!r}; it is a list of feature maps, fine to coarse, such as [{maps!r}]")
     size = known_size(image_size)
     taps = tuple(maps) if maps is not None else default_maps(backbone)
     planned = plan_backbone(
@@ -79,10 +82,13 @@ def narrowed(backbone: str, width_mult: float, taps: Sequence[str]) -> tuple[str
 
 
 def known_size(image_size: int | Size) -> Size:
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if min(height, width) < SMALLEST_SIDE:
-        raise ConfigError(f"image_size is {height} x {width}; both sides must be {SMALLEST_SIDE} pixels or more")
-    return height, width
+    """(height, width). Raises ConfigError for what is no size of a picture, or a smaller one than can be trained on."""
+    size = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
+    if len(size) != 2 or not all(type(side) is int and side >= SMALLEST_SIDE for side in size):
+        raise ConfigError(
+            f"image_size is {image_size!r}; it is a number of pixels or (height, width), {SMALLEST_SIDE} or more each"
+        )
+    return size[0], size[1]
 
 
 def check_choice(name: str, value: str, known: Sequence[str]) -> None:

@@ -11,17 +11,17 @@ from tqdm import tqdm
 from mbseg.analysis.profile import profile
 from mbseg.build import builder
 from mbseg.config.schema import Experiment
+from mbseg.data.detection_samples import AnnotatedSplit
 from mbseg.data.loaders import evaluation_loader
 from mbseg.engine import distributed
 from mbseg.engine.device import pick_device, use_threads, worker_count
 from mbseg.engine.evaluate import measure
 from mbseg.errors import ConfigError
 from mbseg.files import write_atomically
-from mbseg.metrics.coco_json import instances, results_of_split
+from mbseg.metrics.coco_json import Entry, instances
 from mbseg.metrics.coco_json import judge as pycocotools_figures
 from mbseg.targets import read_target
 from mbseg.tasks.base import Task
-from mbseg.tasks.detection import DetectionMetric
 from mbseg.weights.report import load_state
 
 
@@ -53,15 +53,12 @@ def evaluate(
         split, workers=worker_count(experiment.data.workers), rank=place.rank, world=place.world
     )
     with tqdm(total=len(batches), unit="picture", disable=None if place.is_main else True, file=sys.stderr) as bar:
-        metric = measure(task.to(device), batches, device, on_batch=lambda: bar.update())
+        # Any: whoever comes here with predictions or judge has a detector's metric, which gives results
+        metric: Any = measure(task.to(device), batches, device, on_batch=lambda: bar.update())
     distributed.stop()
     scores = metric.compute()
-    if isinstance(metric, DetectionMetric) and place.is_main:
-        results = results_of_split(metric.coco.pictures, split.split.category_ids)
-        if predictions:
-            write_atomically(predictions, json.dumps(results).encode())
-        if judge:
-            scores |= {"pycocotools": pycocotools_figures(instances(split.split), results)}
+    if place.is_main and (predictions or judge):
+        scores |= use_boxes(metric.results(split.split.category_ids), split.split, file=predictions, judge=judge)
     height, width = split[0].image.shape[:2]
     cost = cost_of(task, experiment, task.input_size((height, width)))
     return {**scores, "protocol": task.describe(), "weights": origin, **cost}
@@ -78,6 +75,13 @@ def check_boxes_are_asked_of_a_detector(experiment: Experiment, predictions: Pat
         raise ConfigError(f"{predictions} exists already; remove it or name another file")
     if not predictions.parent.is_dir():
         raise ConfigError(f"there is no folder {predictions.parent} to write {predictions.name} into")
+
+
+def use_boxes(results: list[Entry], split: AnnotatedSplit, *, file: Path | None, judge: bool) -> dict[str, Any]:
+    """Write a detector's boxes to `file`, and score them by pycocotools if `judge`."""
+    if file:
+        write_atomically(file, json.dumps(results).encode())
+    return {"pycocotools": pycocotools_figures(instances(split), results)} if judge else {}
 
 
 def cost_of(task: Task, experiment: Experiment, size: tuple[int, int]) -> dict[str, Any]:

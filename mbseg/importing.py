@@ -27,6 +27,7 @@ DATA: dict[int, Tree] = {  # outputs -> the data set they stand for
     21: {"kind": "voc", "root": "datasets/voc2012"},
     19: {"kind": "cityscapes", "root": "datasets/cityscapes"},
 }
+VOC_OBJECTS = 20  # classes without the background
 COCO: Tree = {"kind": "coco", "root": "datasets/coco2017", "train": "train2017", "val": "val2017"}
 
 
@@ -131,6 +132,8 @@ def data_for(imported: Imported) -> Tree:
     classes = classes_of(imported)
     if imported.task == "segmentation":
         return dict(DATA.get(classes, {}))
+    if classes == VOC_OBJECTS:
+        return dict(DATA[VOC_OBJECTS + 1])
     known = coco_classes()
     return {**COCO, "classes": list(known[classes])} if classes in known else {}
 
@@ -140,7 +143,7 @@ def unknown_outputs(imported: Imported) -> str:
         known = ", ".join(f"{outputs}: {data['kind']}" for outputs, data in DATA.items())
         keys = "data.kind=folder data.root=DIR data.classes=[background, ...]"
     else:
-        known = ", ".join(f"{classes + 1}: coco" for classes in coco_classes())
+        known = ", ".join([f"{VOC_OBJECTS + 1}: voc", *(f"{classes + 1}: coco" for classes in coco_classes())])
         names = "person" if classes_of(imported) == 1 else "first, second, ..."
         keys = f"data.kind=coco_json data.root=DIR data.val=val data.classes=[{names}]"
     return f"{counted(imported)} ({known}); say what they are: {keys}"

@@ -16,10 +16,10 @@ from mbseg.build import builder
 from mbseg.build_common import labels
 from mbseg.config.schema import Experiment
 from mbseg.data.labels import Palette
-from mbseg.detectors import SMALLEST_SIDE
 from mbseg.engine.device import pick_device, use_threads
 from mbseg.errors import ConfigError
 from mbseg.models.box_prediction import BoxPredictor
+from mbseg.models.detection import SMALLEST_SIDE
 from mbseg.models.prediction import Predictor, fit_longer_side
 from mbseg.nn.fuse import fused
 from mbseg.targets import read_target

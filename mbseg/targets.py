@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mbseg.build_common import model_card
+from mbseg.build_common import model_card, with_classes
 from mbseg.config.load import load_experiment, make_experiment
 from mbseg.config.schema import Experiment
 from mbseg.engine.checkpoint import load_checkpoint
@@ -41,7 +41,7 @@ def read_target(
     check_not_foreign(target)
     if target.endswith(CHECKPOINT_SUFFIX):
         raise ConfigError(f"{target} does not carry its config; name that: mbseg evaluate CONFIG --weights {target}")
-    experiment = load_experiment(target, overrides)
+    experiment = with_classes(load_experiment(target, overrides))
     weights = weights or best_of(run, target)
     if weights.suffix == CHECKPOINT_SUFFIX:
         return experiment, checkpoint_state(weights, experiment), str(weights)
@@ -66,6 +66,10 @@ def check_card(card: ModelCard, experiment: Experiment, weights: Path) -> None:
     ):
         if theirs != ours:
             raise WeightsError(f"{weights} was trained with {name} {list(theirs)}, not {list(ours)}")
+    trained, head = card.config["model"]["head"], experiment.model.head
+    for key, chosen in (("scores", head.scores), ("box_plan", head.box_plan)):
+        if trained.get(key, chosen) != chosen:
+            raise WeightsError(f"{weights} was trained with model.head.{key}={trained[key]}, not {chosen}")
 
 
 def best_of(run: Path, config: str) -> Path:
@@ -82,7 +86,9 @@ def read_own_config(path: Path, overrides: Sequence[str]) -> tuple[Experiment, S
             f"{path} carries no config of mbseg: of a whole model, name one (mbseg evaluate CONFIG --weights {path}); "
             f"a backbone is what a training starts from (model.backbone.weights={path})"
         )
-    return make_experiment(card.config, overrides, source=str(path)), state, str(path)
+    experiment = make_experiment(card.config, overrides, source=str(path))
+    check_card(card, experiment, path)
+    return experiment, state, str(path)
 
 
 def checkpoint_state(path: Path, experiment: Experiment) -> State:

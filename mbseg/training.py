@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mbseg.analysis.charts import learning_curve
 from mbseg.build import builder
-from mbseg.build_common import model_card
+from mbseg.build_common import model_card, with_classes
 from mbseg.checks import check_resumed_config
 from mbseg.config.load import to_yaml
 from mbseg.config.schema import Experiment
@@ -42,6 +42,7 @@ def train(experiment: Experiment, folder: RunFolder, *, resume: bool) -> Scores:
     a loss that is not finite.
     """
     folder.refuse_if_taken(resume=resume)
+    experiment = with_classes(experiment)
     check_resumed_config(experiment, folder)
     if result := folder.read_result():
         if not folder.best.exists():

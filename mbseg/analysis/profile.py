@@ -22,7 +22,7 @@ from mbseg.analysis.complexity import (
 from mbseg.analysis.memory import PeakMemory
 from mbseg.errors import ConfigError
 from mbseg.heads.lraspp import LRASPP
-from mbseg.models.detection import DetectionModel
+from mbseg.models.detection import SMALLEST_SIDE, DetectionModel
 
 LARGEST_SIDE = 65536  # pixels
 USUAL_SIZE = (513, 513)  # of VOC's segmenters
@@ -77,8 +77,8 @@ def profile(
     """
     image_size = image_size or usual_size(model)
     check_request(image_size, accounting, scales)
-    if isinstance(model, DetectionModel) and (flip or tuple(scales) != (1.0,)):
-        raise ConfigError(f"scales are {list(scales)} and flip is {flip}; a detector has one pass, so leave them away")
+    if isinstance(model, DetectionModel):
+        check_detector_request(image_size, scales, flip)
     shadow = shape_only(model)
     passes = [run_pass(shadow, scale_size(image_size, scale), accounting) for scale in scales]
     mirrored = 2 if flip else 1
@@ -94,6 +94,15 @@ def profile(
         scales=tuple(scales),
         flip=flip,
     )
+
+
+def check_detector_request(image_size: tuple[int, int], scales: Sequence[float], flip: bool) -> None:
+    if flip or tuple(scales) != (1.0,):
+        raise ConfigError(f"scales are {list(scales)} and flip is {flip}; a detector has one pass, so leave them away")
+    if min(image_size) < SMALLEST_SIDE:
+        raise ConfigError(
+            f"image size is {list(image_size)}; a detector's pictures have {SMALLEST_SIDE} pixels a side or more"
+        )
 
 
 def usual_size(model: nn.Module) -> tuple[int, int]:

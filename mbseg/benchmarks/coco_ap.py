@@ -3,15 +3,17 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from mbseg.analysis.latency import time_ms
 from mbseg.benchmarks.comparison import CPU, Comparison
 from mbseg.data.detection_samples import AnnotatedSplit, Annotation, Doubles, Integers
-from mbseg.metrics.coco_ap import CocoAp, CocoFigures
-from mbseg.metrics.coco_json import instances, judge, results_of_picture
+from mbseg.metrics.box_records import Picture, recorded
+from mbseg.metrics.coco_ap import coco_ap
+from mbseg.metrics.coco_figures import CocoFigures
+from mbseg.metrics.coco_json import instances, judge, results_of
 
 CLASSES = tuple(f"class {number}" for number in range(1, 81))  # as many as COCO's
 CATEGORY_IDS = tuple(range(1, 81))
@@ -34,7 +36,10 @@ class Found(NamedTuple):
 def coco_ap_speed(pictures: int) -> Comparison:
     """From annotations and detections to the figures; both sides build their index of the annotations anew."""
     split, found = drawn_split(pictures)
-    truth, results = instances(split), as_results(found)  # in the form that each side wants, made before
+    truth, results = (
+        instances(split),
+        results_of(in_records(found), CATEGORY_IDS),
+    )  # made before, as the judge wants them
     figures: dict[str, CocoFigures] = {}
 
     def ours() -> None:
@@ -44,7 +49,7 @@ def coco_ap_speed(pictures: int) -> Comparison:
         figures["pycocotools"] = judge(truth, results)
 
     scored(found[:1])  # compiles
-    milliseconds = medians({"mbseg CocoAp": ours, "pycocotools": theirs}, ROUNDS)
+    milliseconds = medians({"mbseg coco_ap": ours, "pycocotools": theirs}, ROUNDS)
     differing = count_differing(figures["mbseg"], figures["pycocotools"])
     title = (
         f"COCO AP of {pictures} pictures, {len(CLASSES)} classes, {len(results)} detections, "
@@ -64,19 +69,12 @@ def count_differing(figures: CocoFigures, expected: CocoFigures) -> int:
 
 
 def scored(found: Sequence[Found]) -> CocoFigures:
-    metric = CocoAp(CLASSES)
-    for picture in found:
-        metric.update(*picture)
-    scores: Mapping[str, object] = metric.compute()
+    scores: Mapping[str, object] = coco_ap(in_records(found), CLASSES)
     return cast(CocoFigures, {name: scores[name] for name in CocoFigures.__annotations__})
 
 
-def as_results(found: Sequence[Found]) -> list[dict[str, Any]]:
-    return [
-        entry
-        for one in found
-        for entry in results_of_picture(one.annotation.image_id, one.boxes, one.scores, one.labels, CATEGORY_IDS)
-    ]
+def in_records(found: Sequence[Found]) -> list[Picture]:
+    return [recorded(*one, len(CLASSES)) for one in found]
 
 
 def drawn_split(pictures: int) -> tuple[AnnotatedSplit, list[Found]]:

@@ -10,6 +10,7 @@ from torchvision.ops import nms
 from mbseg.boxes.coding import decode
 from mbseg.boxes.detections import Detections, RawDetections, Scores
 from mbseg.boxes.geometry import Size, areas, clip, rescale
+from mbseg.errors import ConfigError
 
 FIRST_ROUND = 4  # candidates looked at first, for one detection asked for
 
@@ -22,6 +23,12 @@ class Selection:
     iou_threshold: float = 0.55  # a box that overlaps a more probable one of its class by more is dropped
     candidates: int = 300  # most of one class before the suppression
     detections: int = 300  # most of a picture
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for thresholds that are no fractions, and for counts below 1."""
+        thresholds, counts = (self.score_threshold, self.iou_threshold), (self.candidates, self.detections)
+        if not all(0 <= threshold <= 1 for threshold in thresholds) or min(counts) < 1:
+            raise ConfigError(f"{self}; thresholds lie between 0 and 1, counts are 1 or more")
 
 
 def postprocess(

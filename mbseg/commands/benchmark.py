@@ -7,6 +7,8 @@ from typing import Literal
 from mbseg.errors import ConfigError
 from mbseg.output import AsJson, print_json
 
+LONGEST = 3600.0  # seconds
+
 
 def benchmark(
     part: Literal["all", "training", "class-map", "detection", "coco-ap"] = "all",
@@ -45,6 +47,8 @@ def benchmark(
         raise ConfigError("--weights and --picture go together: trained logits need both")
     if batch_size < 2 or min(crops) < 33:
         raise ConfigError(f"batch size {batch_size}, crops {list(crops)}: 2 pictures of 33 pixels are the least")
+    if not 0 < seconds <= LONGEST:
+        raise ConfigError(f"--seconds is {seconds:g}; it must be above 0, and {LONGEST:g} at most")
     if pictures < 1:
         raise ConfigError(f"--pictures is {pictures}; it must be 1 or more")
     import torch

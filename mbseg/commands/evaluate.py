@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mbseg.commands.train import default_folder
-from mbseg.output import AsJson, Overrides, print_result, scores_text
+from mbseg.output import AsJson, Overrides, print_result, scores_text, shown
 
 
 def evaluate(
@@ -42,7 +42,6 @@ def evaluate(
         f"cost            {params:.3f} M params, {madds:.3f} B madds at {height} x {width}",
     ]
     if judge:
-        text.append(
-            "pycocotools     " + ", ".join(f"{name} {value:.4f}" for name, value in result["pycocotools"].items())
-        )
+        judged = ", ".join(f"{name} {shown(value)}" for name, value in result["pycocotools"].items())
+        text.append(f"pycocotools     {judged}")
     print_result(result, "\n".join(text), as_json=json)

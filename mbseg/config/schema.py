@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e30)]  # what fp32 can hold
@@ -16,6 +16,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 AtrousRate = Annotated[int, Field(gt=0, le=1024)]
 Side = Annotated[int, Field(gt=0, le=16384)]  # pixels
 Size = tuple[Side, Side]  # (height, width)
+InputSide = Annotated[int, Field(ge=64, le=4096)]  # of pictures that a detector sees
 Scale = Annotated[float, Field(ge=0.01, le=100)]
 
 
@@ -38,7 +39,7 @@ class BackboneConfig(Section):
 
 
 class HeadConfig(Section):
-    kind: str = "deeplabv3"  # deeplabv3, lraspp, deeplabv3plus or smp:<decoder>; for detection ssdlite
+    kind: str | None = None  # deeplabv3 (null), lraspp, deeplabv3plus or smp:<decoder>; for detection ssdlite (null)
     aspp: Literal["dense", "separable", "none"] | None = None  # null: "none", for deeplabv3plus "separable"
     at: str | None = None  # the tap the head reads; null: c5, or last_conv of MobileNetV3
     low_at: str | None = None  # the finer tap of lraspp (null: c3_expansion, or c3) and deeplabv3plus (null: c2)
@@ -58,11 +59,16 @@ class HeadConfig(Section):
 class ModelConfig(Section):
     backbone: BackboneConfig = BackboneConfig()
     output_stride: int = 16
-    image_size: Size = (320, 320)  # of detection: every picture is resized to it
+    image_size: tuple[InputSide, InputSide] = (320, 320)  # of detection: every picture is resized to it
     head: HeadConfig = HeadConfig()
     align_corners: bool = True  # with picture sizes of stride * k + 1, feature i lies exactly on pixel stride * i
     weights: str | None = None  # start from a whole model
     new_classifier: bool = False  # allow another number of classes than the file has
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def one_number_is_a_square(cls, size: object) -> object:
+        return (size, size) if isinstance(size, int) else size
 
 
 class AugmentConfig(Section):
@@ -90,8 +96,8 @@ class DataConfig(Section):
     val: str = "val"
     crop_size: Size = (513, 513)
     augment: AugmentConfig = AugmentConfig()
-    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=255)] | None = (
-        None  # null: those of datasets/<kind>.yaml
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=10000)] | None = (
+        None  # null: those of datasets/<kind>.yaml, or of the file that describes the objects
     )
     mean: tuple[Fraction, Fraction, Fraction] = (0.485, 0.456, 0.406)  # RGB, of values in [0, 1]
     std: tuple[Rate, Rate, Rate] = (0.229, 0.224, 0.225)

@@ -17,6 +17,7 @@ from mbseg.errors import DataError
 
 MAX_BYTES = 4 << 30  # the largest file of COCO has 0.5 GB
 MAX_SIDE = 1 << 16  # pixels of a picture
+LONGEST_NAME = 1024  # characters of a picture's path
 
 Entry = Mapping[str, Any]
 
@@ -57,7 +58,7 @@ def read_coco(file: Path, folders: Sequence[Path], classes: Sequence[str] | None
     ids = {name: number for number, name in names.items()}
     folder = _folder(folders, pictures.values())
     found = [_annotation(file, folder, pictures[number], boxes.get(number, [])) for number in sorted(pictures)]
-    return AnnotatedSplit(classes, tuple(ids.get(name, 0) for name in classes), found)
+    return AnnotatedSplit(classes, tuple(ids.get(name) for name in classes), found)
 
 
 def _read(file: Path) -> Entry:
@@ -108,7 +109,7 @@ def _pictures(entries: list[Entry]) -> dict[int, Picture]:
         height, width = (_integer(entry, key, place) for key in ("height", "width"))
         if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
             raise DataError(f"{place} (id {number}) is {height} x {width}; sides are 1 to {MAX_SIDE} pixels")
-        pictures[number] = Picture(number, _string(entry, "file_name", place), height, width)
+        pictures[number] = Picture(number, _file_name(entry, place), height, width)
     return pictures
 
 
@@ -152,7 +153,9 @@ def _box(entry: Entry, place: str, labels: Labels) -> Box:
         raise DataError(f"{place}: bbox is {_told(numbers)}; expected [x, y, width, height]")
     box = [_number(number, "bbox", place) for number in numbers]
     area = _number(entry["area"], "area", place) if "area" in entry else box[2] * box[3]
-    crowd = entry.get("iscrowd", 0)
+    if not 0 <= area < math.inf and "area" in entry:
+        raise DataError(f"{place}: area is {area:g}; a number of pixels is expected")
+    crowd = entry.get("iscrowd") or 0
     if crowd not in (0, 1):
         raise DataError(f"{place}: iscrowd is {_told(crowd)}; 0 or 1 is expected")
     return Box(_integer(entry, "image_id", place), label, box, area, bool(crowd))
@@ -170,6 +173,14 @@ def _string(entry: Entry, key: str, place: str) -> str:
     if not isinstance(text, str) or not text:
         raise DataError(f"{place}: {key} is {_told(text)}; a text is expected")
     return text
+
+
+def _file_name(entry: Entry, place: str) -> str:
+    """Of a file below the folder of the pictures, and nowhere else."""
+    name = _string(entry, "file_name", place)
+    if len(name) > LONGEST_NAME or not name.isprintable() or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DataError(f"{place}: file_name is {_told(name)}; a path below the folder of the pictures is expected")
+    return name
 
 
 def _number(number: object, key: str, place: str) -> float:

@@ -46,7 +46,7 @@ class AnnotatedSplit(NamedTuple):
     """The pictures of a split for detection, with or without objects."""
 
     classes: tuple[str, ...]
-    category_ids: tuple[int, ...]  # of each class in COCO's files; 0 for a class that the file does not know
+    category_ids: tuple[int | None, ...]  # of each class in COCO's files; None for a class that the file does not know
     annotations: list[Annotation]
 
 

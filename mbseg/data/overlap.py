@@ -1,4 +1,4 @@
-"""How much boxes overlap."""
+"""How much boxes overlap, in numpy and doubles as files hold them; `boxes.geometry` is for tensors of a network."""
 
 import numpy as np
 

@@ -76,6 +76,8 @@ def _read(file: Path) -> Element:
         raise DataError("there is no such file") from error
     except (OSError, ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise DataError(f"cannot be read as XML ({error})") from error
+    if root.tag != "annotation":
+        raise DataError(f"its root is <{root.tag[:40]}>; VOC's is <annotation>")
     return root
 
 
@@ -92,6 +94,8 @@ def _corner(entry: Element, key: str, place: str) -> float:
     if text is None:
         raise DataError(f"{place} has no bndbox/{key}")
     try:
+        if "_" in text:  # which Python reads as a number
+            raise ValueError
         return float(text)
     except ValueError as error:
         raise DataError(f"{place}: {key} is {text.strip()[:40]!r}; a number is expected") from error

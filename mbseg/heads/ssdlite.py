@@ -93,7 +93,7 @@ def predictors(channels: Sequence[int], outputs: Sequence[int]) -> nn.ModuleList
 def predict_boxes(layers: nn.ModuleList, maps: Sequence[Tensor], values: int) -> Tensor:
     """One row of `values` for each default box, ordered by map, row, column and shape: [N, boxes, values]."""
     predictions = [layer(features) for layer, features in zip(layers, maps, strict=True)]
-    return torch.cat([one.permute(0, 2, 3, 1).reshape(len(one), -1, values) for one in predictions], dim=1)
+    return torch.cat([one.permute(0, 2, 3, 1).flatten(1).unflatten(1, (-1, values)) for one in predictions], dim=1)
 
 
 class Predictor(nn.Sequential):

@@ -63,5 +63,16 @@ def predicted(boxes: Array, scores: Array, labels: Array, num_classes: int) -> P
     return Predicted(sides, marks[finite], kinds[finite], int((~finite).sum()))
 
 
+Picture = tuple[Truth, Predicted]  # what there is in it, and what was found
+
+
+def recorded(annotation: Annotation, boxes: Array, scores: Array, labels: Array, num_classes: int) -> Picture:
+    """A picture and its detections: boxes [n, 4] xyxy in pixels of the annotated picture, scores [n], labels [n].
+
+    Raises DataError if their numbers differ or a label is of no class.
+    """
+    return truth(annotation), predicted(boxes, scores, labels, num_classes)
+
+
 def _array(values: Array) -> NDArray[Any]:
     return values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values

@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbseg.data.detection_samples import Doubles, Flags, Integers
-from mbseg.metrics.box_records import Predicted, Truth
-from mbseg.metrics.coco_matching import FALSE_ALARM, HIT, IGNORED, Groups, Objects, Outcomes, find_objects
+from mbseg.metrics.box_records import Picture, Predicted
+from mbseg.metrics.coco_figures import NOTHING
+from mbseg.metrics.coco_matching import FALSE_ALARM, HIT, IGNORED, Groups, Outcomes, SortedObjects, find_objects
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU
 RECALLS = np.linspace(0, 1, 101)
 AREAS = np.array([(0, 1e10), (0, 32**2), (32**2, 96**2), (96**2, 1e10)])  # pixels: all, small, medium, large
 LIMITS = (1, 10, 100)  # best detections of a class in a picture that count
-NOTHING = -1.0
 
 
-class Detections(NamedTuple):
+class SortedDetections(NamedTuple):
     """All n detections of a split, sorted by class, picture and falling score; at most LIMITS[-1] of a group."""
 
     boxes: Doubles  # [n, 4] x, y, width, height
@@ -31,13 +31,13 @@ class Detections(NamedTuple):
 class Found(NamedTuple):
     """What each detection is worth, and what there was to find."""
 
-    detections: Detections
+    detections: SortedDetections
     outcomes: Outcomes  # [areas, thresholds, n]
     object_labels: Integers  # [m] of the objects, sorted
     ignored: Flags  # [areas, m]
 
 
-def find_all(pictures: Sequence[tuple[Truth, Predicted]]) -> Found:
+def find_all(pictures: Sequence[Picture]) -> Found:
     """Judge every detection at every threshold and range of areas; the pictures stand in the order of their ids."""
     detections = _detections([found for _, found in pictures])
     truths = [objects for objects, _ in pictures]
@@ -49,12 +49,12 @@ def find_all(pictures: Sequence[tuple[Truth, Predicted]]) -> Found:
     outside = _outside(detections.boxes[:, 2] * detections.boxes[:, 3])
     alone = np.where(outside, IGNORED, FALSE_ALARM).astype(np.uint8)  # what finds no object
     outcomes = np.repeat(alone[:, None], len(THRESHOLDS), axis=1)
-    objects = Objects(_joined([objects.boxes for objects in truths])[order], crowd, ignored)
+    objects = SortedObjects(_joined([objects.boxes for objects in truths])[order], crowd, ignored)
     find_objects(detections.boxes, objects, _meeting(detections.groups, groups), THRESHOLDS, outcomes)
     return Found(detections, outcomes, labels, ignored)
 
 
-def _detections(found: Sequence[Predicted]) -> Detections:
+def _detections(found: Sequence[Predicted]) -> SortedDetections:
     places, labels = _places([picture.labels for picture in found])
     scores = _joined([picture.scores for picture in found])
     order = np.lexsort((-scores, places, labels))
@@ -63,7 +63,7 @@ def _detections(found: Sequence[Predicted]) -> Detections:
     counted = ranks < LIMITS[-1]
     order = order[counted]
     boxes = _joined([picture.boxes for picture in found])
-    return Detections(boxes[order], scores[order], labels[order], groups[counted], ranks[counted])
+    return SortedDetections(boxes[order], scores[order], labels[order], groups[counted], ranks[counted])
 
 
 def _places(labels: Sequence[Integers]) -> tuple[Integers, Integers]:

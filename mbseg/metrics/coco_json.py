@@ -6,30 +6,19 @@ from contextlib import redirect_stdout
 from typing import Any, cast
 
 from mbseg.data.detection_samples import AnnotatedSplit
-from mbseg.metrics.box_records import Array, Predicted, Truth, predicted, truth
-from mbseg.metrics.coco_ap import CocoFigures
+from mbseg.metrics.box_records import Picture, truth
+from mbseg.metrics.coco_figures import NOTHING, CocoFigures
 
 Entry = dict[str, Any]
 
 
-def results_of_picture(
-    image_id: int, boxes: Array, scores: Array, labels: Array, category_ids: Sequence[int]
-) -> list[Entry]:
-    """COCO's results for one picture, boxes [n, 4] xyxy; those with non-finite numbers are left out."""
-    return _results(image_id, predicted(boxes, scores, labels, len(category_ids)), category_ids)
-
-
-def results_of_split(pictures: Iterable[tuple[Truth, Predicted]], category_ids: Sequence[int]) -> list[Entry]:
-    """COCO's results for all pictures; boxes of classes that the data set does not know (id 0) are left out."""
-    every = [entry for objects, found in pictures for entry in _results(objects.image_id, found, category_ids)]
-    return [entry for entry in every if entry["category_id"]]
-
-
-def _results(image_id: int, found: Predicted, category_ids: Sequence[int]) -> list[Entry]:
-    rows = zip(found.labels.tolist(), found.boxes.tolist(), found.scores.tolist(), strict=True)
+def results_of(pictures: Iterable[Picture], category_ids: Sequence[int | None]) -> list[Entry]:
+    """COCO's results: the boxes of every picture, but for those of classes that the data set does not know (None)."""
     return [
-        {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
-        for label, box, score in rows
+        {"image_id": objects.image_id, "category_id": category_ids[label], "bbox": box, "score": score}
+        for objects, found in pictures
+        for label, box, score in zip(found.labels.tolist(), found.boxes.tolist(), found.scores.tolist(), strict=True)
+        if category_ids[label] is not None
     ]
 
 
@@ -53,13 +42,15 @@ def instances(split: AnnotatedSplit) -> dict[str, list[Entry]]:
         "images": [{"id": found.image_id, "file_name": annotation.image.name} for annotation, found in described],
         "annotations": [{"id": number, **entry} for number, entry in enumerate(entries, start=1)],
         "categories": [
-            {"id": number, "name": name} for number, name in zip(split.category_ids, split.classes, strict=True)
+            {"id": number, "name": name}
+            for number, name in zip(split.category_ids, split.classes, strict=True)
+            if number is not None
         ],
     }
 
 
 def judge(truth_json: dict[str, list[Entry]], results: list[Entry]) -> CocoFigures:
-    """pycocotools' own twelve figures; what it prints is swallowed."""
+    """pycocotools' own twelve figures, its -1 for no object being None here; what it prints is swallowed."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -71,5 +62,5 @@ def judge(truth_json: dict[str, list[Entry]], results: list[Entry]) -> CocoFigur
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    names = CocoFigures.__annotations__
-    return cast(CocoFigures, dict(zip(names, evaluation.stats.tolist(), strict=True)))
+    values = [None if value == NOTHING else value for value in evaluation.stats.tolist()]
+    return cast(CocoFigures, dict(zip(CocoFigures.__annotations__, values, strict=True)))

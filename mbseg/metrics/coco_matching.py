@@ -21,7 +21,7 @@ FALSE_ALARM, HIT, IGNORED = 0, 1, 2
 NONE = -1
 
 
-class Objects(NamedTuple):
+class SortedObjects(NamedTuple):
     """All objects of a split, sorted by class and picture."""
 
     boxes: Doubles  # [m, 4] x, y, width, height
@@ -44,7 +44,9 @@ def compiled(function: Function) -> Function:
 
 
 @compiled
-def find_objects(boxes: Doubles, objects: Objects, groups: Groups, thresholds: Doubles, outcomes: Outcomes) -> None:
+def find_objects(
+    boxes: Doubles, objects: SortedObjects, groups: Groups, thresholds: Doubles, outcomes: Outcomes
+) -> None:
     """Mark in `outcomes` [ranges, thresholds, n] the detections [n, 4] that find an object.
 
     They are sorted by class, picture and falling score. What finds nothing is left as it is.
@@ -86,7 +88,7 @@ def best_object(
 
 
 @compiled
-def iou(boxes: Doubles, objects: Objects, start: int, end: int) -> Doubles:
+def iou(boxes: Doubles, objects: SortedObjects, start: int, end: int) -> Doubles:
     """Intersection over union [n, end - start]; of a crowd, the share of the detection that lies in it."""
     overlaps = np.zeros((len(boxes), end - start))
     for row in range(len(boxes)):

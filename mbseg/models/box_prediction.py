@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mbseg.boxes.detections import Detections
 from mbseg.boxes.geometry import Size
 from mbseg.boxes.postprocess import Selection, postprocess
+from mbseg.errors import DataError
 from mbseg.models.detection import DetectionModel
 
 
@@ -24,6 +25,8 @@ class BoxPredictor:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, picture_sizes: Sequence[Size]) -> list[Detections]:
+        if len(picture_sizes) != len(images):
+            raise DataError(f"{len(images)} pictures and {len(picture_sizes)} sizes; give the size of each picture")
         size = (images.shape[-2], images.shape[-1])
         raw = self.model(self.normalize(images).contiguous(memory_format=torch.channels_last))
         return postprocess(

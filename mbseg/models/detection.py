@@ -13,6 +13,9 @@ from mbseg.boxes.geometry import Size
 from mbseg.heads.ssdlite import ExtraLayers, SSDLite
 from mbseg.models.segmentation import ModelCard
 
+SMALLEST_SIDE = 64  # pixels: two cells of stride 32, so that batch norm can be trained on a single picture
+MOST_SIZES = 16  # of pictures whose default boxes are kept
+
 
 class DetectionModel(nn.Module):
     """Normalised images [N, 3, H, W] of any size -> class logits and offsets of the boxes `default_boxes((H, W))`.
@@ -48,20 +51,21 @@ class DetectionModel(nn.Module):
     def default_boxes(self, image_size: Size) -> Tensor:
         """xyxy [boxes, 4] in pixels of an input of that size, on the CPU, ordered as the predictions."""
         if image_size not in self._boxes:
+            if len(self._boxes) == MOST_SIZES:
+                self._boxes.clear()
             with torch.inference_mode(False):  # else training could not use them
                 self._boxes[image_size] = default_boxes(self.feature_sizes(image_size), image_size, self.box_plan)
         return self._boxes[image_size]
 
     def feature_sizes(self, image_size: Size) -> list[Size]:
         """(height, width) of every map that the head reads, as the network really makes them."""
-        parameter = next(self.parameters())
-        images = parameter.new_zeros(2, 3, *image_size)  # two: batch norm in training needs them
-        maps = tried_out(self.extras, tried_out(self.backbone, images))
+        images = next(self.parameters()).new_empty(2, 3, *image_size, device="meta")  # two, for batch norm in training
+        maps = shapes_of(self.extras, shapes_of(self.backbone, images))
         return [(one.shape[2], one.shape[3]) for one in maps]
 
 
 @torch.no_grad()
-def tried_out(module: nn.Module, inputs: Any) -> Any:
-    """What `module` gives, without a trace: batch norm in training changes a copy of its statistics."""
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    return functional_call(module, buffers, (inputs,))
+def shapes_of(module: nn.Module, inputs: Any) -> Any:
+    """What `module` gives, without values: nothing is computed, and the module is left as it is."""
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    return functional_call(module, {name: tensor.to("meta") for name, tensor in tensors}, (inputs,))

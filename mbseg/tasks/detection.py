@@ -10,12 +10,15 @@ from mbseg.boxes.detections import Detections, Objects
 from mbseg.boxes.geometry import Size
 from mbseg.boxes.postprocess import Selection
 from mbseg.data.detection_samples import DetectionBatch
-from mbseg.metrics.coco_ap import NOTHING, CocoAp
-from mbseg.metrics.voc_ap import VocAp
+from mbseg.metrics.box_records import Picture, recorded
+from mbseg.metrics.coco_ap import coco_ap
+from mbseg.metrics.coco_json import Entry, results_of
+from mbseg.metrics.gather import gathered
+from mbseg.metrics.voc_ap import voc_ap
 from mbseg.models.box_prediction import BoxPredictor
 from mbseg.models.detection import DetectionModel
 from mbseg.nn.norm import Normalize
-from mbseg.tasks.base import Task, sum_over_processes
+from mbseg.tasks.base import Task
 from mbseg.tasks.detection_losses import DetectionLoss
 
 
@@ -80,23 +83,26 @@ class DetectionMetric:
     """COCO's twelve figures, and VOC's mAP in both of its conventions, over the whole split."""
 
     def __init__(self, classes: Sequence[str]) -> None:
-        self.coco, self.voc = CocoAp(classes), VocAp(classes)
-        self.images = 0
+        self.classes = tuple(classes)
+        self.pictures: list[Picture] = []
 
     def update(self, predictions: Sequence[Detections], batch: DetectionBatch) -> None:
         for annotation, found in zip(batch.annotations, predictions, strict=True):
-            self.coco.update(annotation, found.boxes, found.scores, found.labels)
-            self.voc.update(annotation, found.boxes, found.scores, found.labels)
-        self.images += len(batch.annotations)
+            picture = recorded(annotation, found.boxes, found.scores, found.labels, len(self.classes))
+            self.pictures.append(picture)
 
     def merge(self) -> None:
-        self.coco.merge()
-        self.voc.merge()
-        self.images = sum_over_processes(self.images)
+        self.pictures = gathered(self.pictures)
 
     def compute(self) -> dict[str, Any]:
-        """Figures of a size of which there is no object are None."""
-        coco, voc = self.coco.compute(), self.voc.compute()
-        figures = {name: None if value == NOTHING else value for name, value in coco.items()}
-        means = {name: value for name, value in voc.items() if name.startswith("voc")}
-        return {**figures, **means, "images": self.images}
+        """Figures of a size of which there is no object are None; `dropped` are boxes with non-finite numbers.
+
+        Raises DataError if there was no object to find.
+        """
+        dropped = sum(found.dropped for _, found in self.pictures)
+        scores = {**coco_ap(self.pictures, self.classes), **voc_ap(self.pictures, self.classes)}
+        return {**scores, "dropped": dropped, "images": len(self.pictures)}
+
+    def results(self, category_ids: Sequence[int | None]) -> list[Entry]:
+        """The detections as COCO's results; those of a class without an id are left out."""
+        return results_of(self.pictures, category_ids)

@@ -38,13 +38,15 @@ def scalar(graph: Graph, node: Node) -> float:
 
 
 def read_size(graph: Graph) -> tuple[int, int]:
-    """(height, width) of the pictures that a detector sees. Raises WeightsError where the graph leaves them open."""
-    for node in graph.nodes.values():
-        sizes: list[float] = []
-        if node.op == "ResizeBilinear" and node.name.startswith("Preprocessor/"):
-            sizes = graph.parameter(graph.input(node, 1))
-        elif node.op == "Placeholder" and len(node.sizes()) == 4:
-            sizes = [float(size) for size in node.sizes()[1:3]]
+    """(height, width) of the pictures that a detector sees: what they are resized to, or what is fed where nothing is.
+
+    Raises WeightsError where the graph leaves them open.
+    """
+    nodes = graph.nodes.values()
+    resized = [node for node in nodes if node.op == "ResizeBilinear" and node.name.startswith("Preprocessor/")]
+    found = [graph.parameter(graph.input(node, 1)) for node in resized]
+    found += [[float(size) for size in node.sizes()[1:3]] for node in nodes if node.op == "Placeholder"]
+    for sizes in found:
         if len(sizes) == 2 and all(1 <= size <= LARGEST_SIDE for size in sizes):
             return int(sizes[0]), int(sizes[1])
     raise WeightsError(f"{graph.origin} cannot be read: neither its resizing nor its placeholder says a picture's size")

@@ -40,7 +40,12 @@ TIMM = Format(
 V3_EPSILON = from_torchvision.EPSILON_V3
 FORMATS = (
     Format("an mbseg backbone", "stem.conv.weight"),
-    Format("an mbseg model", "backbone.stem.conv.weight", prefix="backbone.", ignored={"head": "the head"}),
+    Format(
+        "an mbseg model",
+        "backbone.stem.conv.weight",
+        prefix="backbone.",
+        ignored={"head": "the head", "extras": "the extra layers"},
+    ),
     Format(
         "torchvision's V2",
         "features.1.conv.0.0.weight",

@@ -67,6 +67,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], ModelCard | None]:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if path.is_dir() or path.suffix == ".pt":
+        raise WeightsError(f"{path} is a {'folder' if path.is_dir() else 'checkpoint'}; name a best.safetensors")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.offset_keys()}, file.metadata() or {}
@@ -86,6 +88,8 @@ def verified_card(path: Path, tensors: Mapping[str, Tensor], metadata: str) -> M
         raise WeightsError(f"{path} has format version {version}; this mbseg reads {FORMAT_VERSION}: update mbseg")
     if digest(tensors, str(card_text)) != sha256:
         raise WeightsError(f"{path} is damaged: its content does not have the SHA-256 it was written with")
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise WeightsError(f"{path} holds values that are not finite: its training diverged")
     try:
         return card_from(json.loads(card_text))
     except (ValueError, KeyError, TypeError) as error:

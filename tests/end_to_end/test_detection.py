@@ -21,7 +21,7 @@ from mbseg.engine.checkpoint import load_checkpoint
 from mbseg.engine.fit import Trainer
 from mbseg.engine.run_folder import RunFolder
 from mbseg.errors import ConfigError, DataError
-from mbseg.evaluation import evaluate
+from mbseg.evaluation import check_boxes_are_asked_of_a_detector, evaluate
 from mbseg.metrics.coco_json import instances, judge
 from mbseg.models.detection import DetectionModel
 from mbseg.training import train
@@ -54,7 +54,7 @@ def test_a_run_folder_holds_all_that_is_promised(
         assert path.stat().st_size > 0, path
     assert {path.name[:6] for path in folder.samples.iterdir()} == {"000002", "000004"}
     with Image.open(next(folder.samples.iterdir())) as sheet:
-        assert sheet.size == (2 * 96 + 2, 64)  # truth and prediction, and a line between them
+        assert sheet.size == (3 * 2 * 96 + 2, 3 * 64)  # truth and prediction, enlarged, and a line between them
 
 
 def test_the_best_weights_are_a_detector_that_knows_its_classes(overrides: list[str], tmp_path: Path) -> None:
@@ -105,8 +105,12 @@ def test_evaluate_gives_the_scores_of_the_training_and_predictions_that_pycocoto
     judged = judge(instances(split), json.loads(results.read_text()))
     assert judged == scores["pycocotools"]
     assert judged["ap50"] > 0
-    for name, value in judged.items():
-        assert scores[name] == (None if value == -1 else pytest.approx(value, abs=1e-9)), name
+    assert {name: scores[name] for name in judged} == judged
+    assert judged["ap_large"] is None
+    assert main(["evaluate", weights, "--judge"]) == 0
+    told = capsys.readouterr().out
+    assert "\nAP large        none of this size\n" in told
+    assert ", ap_large none of this size, " in told
 
 
 def test_predictions_are_refused_before_any_work_where_they_cannot_be_written(
@@ -120,6 +124,12 @@ def test_predictions_are_refused_before_any_work_where_they_cannot_be_written(
     assert (tmp_path / "taken.json").read_text() == "mine"
     assert main(["evaluate", weights, "--predictions", str(tmp_path / "nowhere" / "a.json")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("option", "boxes"), [("--judge", (None, True)), ("--predictions", (Path("a.json"), False))])
+def test_boxes_are_not_asked_of_a_segmenter(option: str, boxes: tuple[Path | None, bool]) -> None:
+    with pytest.raises(ConfigError, match=f"{option} is about boxes, and the task here is segmentation"):
+        check_boxes_are_asked_of_a_detector(load_experiment("quickstart", []), *boxes)
 
 
 def test_one_picture_a_batch_can_be_trained_on(overrides: list[str], tmp_path: Path) -> None:
@@ -161,7 +171,7 @@ def test_faulty_boxes_of_a_training_split_are_counted_and_left_out(
 def test_a_split_without_a_single_object_is_refused(overrides: list[str], tmp_path: Path) -> None:
     for file in (tmp_path / "shapes" / "Annotations").glob("val_*.xml"):
         file.write_text("<annotation></annotation>")
-    with pytest.raises(DataError, match=r"no picture of split 'val' .* has an object"):
+    with pytest.raises(DataError, match=r"no picture of split 'val' .* has an object that is neither"):
         run(overrides, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -172,8 +182,9 @@ def test_a_split_without_a_single_object_is_refused(overrides: list[str], tmp_pa
         ("data.augment.scale=[0.8, 1.2]", "data.augment.scale belongs to segmentation, and task is detection"),
         ("evaluate.flip=true", "evaluate.flip belongs to segmentation"),
         ("model.head.kind=lraspp", "head is 'lraspp'; it can be ssdlite"),
-        ("data.classes=[background, disc]", "names 'background', which detection does not count"),
-        ("model.image_size=[32, 32]", "64 pixels or more"),
+        ("data.classes=[background, disc]", "name 'background', which detection does not count"),
+        ("train.detection_loss.classification=focal", "goes with model.head.scores=sigmoid"),
+        ("model.image_size=32", "should be greater than or equal to 64, not 32"),
         ("model.head.maps=[c5, c4]", "the finer ones first"),
     ],
 )

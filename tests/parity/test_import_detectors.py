@@ -205,7 +205,7 @@ def test_a_detector_of_ones_own_classes_is_told_what_to_give(tmp_path: Path) -> 
         import_weights(str(path), ours)
     keys = "data.kind=coco_json data.root=DIR data.val=val data.classes=[first, second, ...]"
     assert str(refusal.value).endswith(
-        f"has 3 outputs, one of them for the background (81: coco, 91: coco); say what they are: {keys}"
+        f"has 3 outputs, one of them for the background (21: voc, 81: coco, 91: coco); say what they are: {keys}"
     )
     with pytest.raises(MbsegError, match="3 outputs, one of them for the background, coco has 80 classes; name"):
         import_weights(str(path), ours, ["data.kind=coco", "data.root=x"])

@@ -10,20 +10,24 @@ import pytest
 import torch
 from torch import distributed
 
+from mbseg.boxes.detections import Detections
 from mbseg.data.coco import read_coco
-from mbseg.data.detection_samples import AnnotatedSplit, Annotation
+from mbseg.data.detection_samples import AnnotatedSplit, Annotation, DetectionBatch
 from mbseg.errors import DataError
-from mbseg.metrics.coco_ap import CocoAp, CocoFigures
-from mbseg.metrics.coco_json import instances, judge, results_of_picture
+from mbseg.metrics.box_records import recorded
+from mbseg.metrics.coco_ap import coco_ap
+from mbseg.metrics.coco_figures import CocoFigures
+from mbseg.metrics.coco_json import instances, judge, results_of
+from mbseg.tasks.detection import DetectionMetric
 
 CLASSES = tuple("abcd")
-CATEGORY_IDS = (1, 3, 4, 90)
+CATEGORY_IDS = (0, 2, 3, 90)
 
 
 def drawn_split(seed: int, pictures: int = 30) -> AnnotatedSplit:
-    """Objects of all sizes, some crowds, some pictures empty, the last class absent; ids in no order and with gaps."""
+    """Objects of all sizes, crowds, empty pictures, the last class absent; ids from 0 with gaps, in no order."""
     rng = np.random.default_rng(seed)
-    ids = rng.permutation(10 * np.arange(1, pictures + 1))
+    ids = rng.permutation(10 * np.arange(pictures))
     return AnnotatedSplit(CLASSES, CATEGORY_IDS, [drawn_annotation(rng, int(number)) for number in ids])
 
 
@@ -57,19 +61,32 @@ def detect(split: AnnotatedSplit, seed: int = 0, most: int = 60):
     """What is found in each picture, and the same as COCO's results."""
     rng = np.random.default_rng(seed)
     found = [(annotation, *guesses(rng, annotation, len(split.classes), most)) for annotation in split.annotations]
-    results = [entry for a, *rest in found for entry in results_of_picture(a.image_id, *rest, split.category_ids)]
-    return found, results
+    return found, as_results(split, found)
+
+
+def as_results(split: AnnotatedSplit, found):
+    return results_of(in_records(split, found), split.category_ids)
+
+
+def in_records(split: AnnotatedSplit, found):
+    return [recorded(*picture, len(split.classes)) for picture in found]
 
 
 def scored(split: AnnotatedSplit, found):
-    metric = CocoAp(split.classes)
-    for picture in found:
-        metric.update(*picture)
-    return metric.compute()
+    return coco_ap(in_records(split, found), split.classes)
 
 
 def twelve(scores) -> CocoFigures:
     return {name: scores[name] for name in CocoFigures.__annotations__}
+
+
+def test_detections_of_a_class_that_the_file_does_not_know_are_left_out_and_the_one_with_id_zero_is_not() -> None:
+    split = drawn_split(12)._replace(category_ids=(0, 2, 3, None))
+    found, results = detect(split)
+    assert any((labels == 3).any() for *_, labels in found)
+    assert {entry["category_id"] for entry in results} == {0, 2, 3}
+    assert [category["id"] for category in instances(split)["categories"]] == [0, 2, 3]
+    assert twelve(scored(split, found)) == judge(instances(split), results)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -86,7 +103,7 @@ def test_of_more_than_a_hundred_detections_of_a_class_in_a_picture_the_best_hund
     found = (boxes, np.append(np.full(100, 0.9), 0.1), np.full(101, picture.labels[0]))
     scores = scored(split, [(picture, *found)])
     assert scores["ap"] == 0
-    assert twelve(scores) == judge(instances(split), results_of_picture(picture.image_id, *found, CATEGORY_IDS))
+    assert twelve(scores) == judge(instances(split), as_results(split, [(picture, *found)]))
 
 
 def test_of_objects_overlapped_equally_the_same_is_found_as_by_pycocotools() -> None:
@@ -96,9 +113,8 @@ def test_of_objects_overlapped_equally_the_same_is_found_as_by_pycocotools() -> 
         picture = replace(drawn_split(0).annotations[0], boxes=box, labels=np.array([0, 0]), areas=np.full(2, 100.0))
         picture = replace(picture, difficult=np.zeros(2, np.bool_), crowd=np.zeros(2, np.bool_))
         split = AnnotatedSplit(CLASSES, CATEGORY_IDS, [picture])
-        found = (np.array([[2.0, 0, 12, 10], second]), np.array([0.9, 0.8]), np.array([0, 0]))
-        results = results_of_picture(picture.image_id, *found, CATEGORY_IDS)
-        assert twelve(scored(split, [(picture, *found)])) == judge(instances(split), results)
+        found = [(picture, np.array([[2.0, 0, 12, 10], second]), np.array([0.9, 0.8]), np.array([0, 0]))]
+        assert twelve(scored(split, found)) == judge(instances(split), as_results(split, found))
 
 
 def test_the_figures_over_real_annotations_are_those_of_pycocotools_over_the_official_file(shared_data: Path) -> None:
@@ -120,7 +136,7 @@ def test_of_eighty_classes_the_twelve_figures_are_those_of_pycocotools() -> None
         boxes = annotation.boxes * (1, 1, 0.3, 0.3)
         labels = rng.integers(0, 80, len(boxes))
         annotations.append(replace(annotation, boxes=boxes, areas=boxes[:, 2] * boxes[:, 3], labels=labels))
-    split = AnnotatedSplit(classes, tuple(range(1, 81)), annotations)
+    split = AnnotatedSplit(classes, tuple(range(0, 240, 3)), annotations)
     found, results = detect(split, most=400)
     scores = scored(split, found)
     assert twelve(scores) == judge(instances(split), results)
@@ -136,12 +152,12 @@ def test_the_ap_of_a_class_is_that_of_pycocotools_asked_for_it_alone() -> None:
     assert scores["absent"] == ["d"]
 
 
-def test_a_size_of_which_there_is_no_object_has_pycocotools_minus_one() -> None:
+def test_a_size_of_which_there_is_no_object_has_no_figure_and_none_of_the_judge() -> None:
     split = drawn_split(2)
     small = [replace(annotation, areas=np.full(len(annotation.labels), 9.0)) for annotation in split.annotations]
     found, results = detect(split := split._replace(annotations=small))
     scores = scored(split, found)
-    assert scores["ap_large"] == scores["ar_medium"] == -1
+    assert scores["ap_large"] is None and scores["ar_medium"] is None
     assert twelve(scores) == judge(instances(split), results)
 
 
@@ -165,12 +181,10 @@ def test_what_is_not_finite_is_left_out_and_counted() -> None:
     annotation, boxes, marks, labels = found[0]
     faulty = np.array([[0, 0, np.nan, 9], [0, 0, 9, 9], [0, 0, np.inf, 9]], np.float32)
     worse = np.concatenate([boxes, faulty]), np.append(marks, [1, np.nan, 1]), np.append(labels, [0, 1, 2])
-    scores = scored(split, [(annotation, *worse), *found[1:]])
+    scores = measured(split, [(annotation, *worse), *found[1:]]).compute()
     assert scores["dropped"] == 3
     assert twelve(scores) == judge(instances(split), results)
-    assert results_of_picture(annotation.image_id, *worse, CATEGORY_IDS) == results_of_picture(
-        annotation.image_id, boxes, marks, labels, CATEGORY_IDS
-    )
+    assert as_results(split, [(annotation, *worse), *found[1:]]) == as_results(split, found)
 
 
 def test_an_annotated_box_that_is_not_finite_is_no_object() -> None:
@@ -203,7 +217,7 @@ def test_a_split_of_crowds_alone_and_an_empty_one_are_refused() -> None:
     with pytest.raises(DataError, match="only crowds: there is nothing to detect"):
         scored(split, found)
     with pytest.raises(DataError, match="there is nothing to detect"):
-        CocoAp(CLASSES).compute()
+        coco_ap([], CLASSES)
 
 
 def test_neither_the_metric_nor_the_judge_prints_a_word(capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,12 +228,19 @@ def test_neither_the_metric_nor_the_judge_prints_a_word(capsys: pytest.CaptureFi
     assert capsys.readouterr() == ("", "")
 
 
+def measured(split: AnnotatedSplit, found) -> DetectionMetric:
+    """One picture a batch."""
+    metric = DetectionMetric(split.classes)
+    for annotation, *rest in found:
+        batch = DetectionBatch(torch.zeros(0), [], [], [], [], [], [annotation])
+        metric.update([Detections(*(torch.from_numpy(np.asarray(part)) for part in rest))], batch)
+    return metric
+
+
 def find_one_part(rank: int, folder: Path) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
     split = drawn_split(10)
-    metric = CocoAp(split.classes)
-    for picture in detect(split)[0][rank::2]:
-        metric.update(*picture)
+    metric = measured(split, detect(split)[0][rank::2])
     metric.merge()
     (folder / f"{rank}.json").write_text(json.dumps(metric.compute()))
     distributed.destroy_process_group()
@@ -233,5 +254,6 @@ def test_two_processes_score_as_one(tmp_path: Path) -> None:
     for process in processes:
         process.join(timeout=240)
     split = drawn_split(10)
-    expected = scored(split, detect(split)[0])
+    expected = measured(split, detect(split)[0]).compute()
+    assert expected["images"] == 30
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [expected, expected]

@@ -80,16 +80,16 @@ def test_an_xml_that_would_grow_without_end_or_is_too_large_is_refused(tmp_path:
 
 
 def coco_tree() -> dict[str, Any]:
-    """Two categories whose ids have gaps and no order; the second picture is empty."""
+    """Two categories whose ids begin with 0, have gaps and no order; the second picture is empty."""
     return {
-        "categories": [{"id": 90, "name": "dog"}, {"id": 3, "name": "cat"}],
+        "categories": [{"id": 90, "name": "dog"}, {"id": 0, "name": "cat"}],
         "images": [
             {"id": 7, "file_name": "b.jpg", "height": 20, "width": 30},
             {"id": 5, "file_name": "a.jpg", "height": 10, "width": 40},
         ],
         "annotations": [
             {"id": 1, "image_id": 7, "category_id": 90, "bbox": [1, 2, 3.5, 4], "area": 9.25, "iscrowd": 0},
-            {"id": 2, "image_id": 7, "category_id": 3, "bbox": [0.1, 0, 8, 8], "iscrowd": 1},
+            {"id": 2, "image_id": 7, "category_id": 0, "bbox": [0.1, 0, 8, 8], "iscrowd": 1},
         ],
     }
 
@@ -101,7 +101,7 @@ def read_json(folder: Path, tree: object, classes=None):
 
 def test_gaps_in_coco_ids_leave_none_in_the_labels(tmp_path: Path) -> None:
     classes, category_ids, (empty, full) = read_json(tmp_path, coco_tree())
-    assert (classes, category_ids) == (("cat", "dog"), (3, 90))
+    assert (classes, category_ids) == (("cat", "dog"), (0, 90))
     assert (empty.image_id, empty.image, empty.size, empty.boxes.shape) == (5, tmp_path / "a.jpg", (10, 40), (0, 4))
     assert full.labels.tolist() == [1, 0]
     assert full.boxes.tolist() == [[1, 2, 3.5, 4], [0.1, 0, 8, 8]]
@@ -111,13 +111,13 @@ def test_gaps_in_coco_ids_leave_none_in_the_labels(tmp_path: Path) -> None:
 
 def test_named_classes_decide_the_labels_and_may_be_unknown_to_the_file(tmp_path: Path) -> None:
     classes, category_ids, (_, full) = read_json(tmp_path, coco_tree(), ("dog", "cow", "cat"))
-    assert (classes, category_ids) == (("dog", "cow", "cat"), (90, 0, 3))
+    assert (classes, category_ids) == (("dog", "cow", "cat"), (90, None, 0))
     assert full.labels.tolist() == [0, 2]
 
 
 def test_a_category_that_no_box_has_need_not_be_a_class(tmp_path: Path) -> None:
     tree = coco_tree()
-    tree["categories"].append({"id": 0, "name": "animals"})
+    tree["categories"].append({"id": 1, "name": "animals"})
     assert read_json(tmp_path, tree, ("dog", "cat")).classes == ("dog", "cat")
 
 
@@ -126,6 +126,21 @@ FAULTS = [
     ("annotations", 1, {"bbox": None}, r"annotations\[1\] \(id 2\): bbox is null"),
     ("annotations", 1, {"bbox": [1, 2, 3, "4"]}, r"annotations\[1\] \(id 2\): bbox holds \"4\"; a number is expected"),
     ("annotations", 0, {"area": "big"}, r"annotations\[0\] \(id 1\): area holds \"big\"; a number is expected"),
+    (
+        "images",
+        0,
+        {"file_name": "/etc/passwd"},
+        r"file_name is \"/etc/passwd\"; a path below the folder of the pictures",
+    ),
+    ("images", 0, {"file_name": "../a.jpg"}, r"file_name is \"../a.jpg\"; a path below the folder"),
+    ("images", 0, {"file_name": "x" * 5000}, r"a path below the folder of the pictures is expected"),
+    (
+        "annotations",
+        0,
+        {"area": float("nan")},
+        r"annotations\[0\] \(id 1\): area is nan; a number of pixels is expected",
+    ),
+    ("annotations", 0, {"area": -1}, r"area is -1; a number of pixels is expected"),
     ("annotations", 0, {"iscrowd": 2}, r"annotations\[0\] \(id 1\): iscrowd is 2; 0 or 1 is expected"),
     ("annotations", 0, {"iscrowd": [0]}, r"annotations\[0\] \(id 1\): iscrowd is \[0\]; 0 or 1 is expected"),
     ("annotations", 0, {"image_id": 6}, r"annotations\[0\] \(id 1\) is of picture 6, which is not among the images"),

@@ -36,6 +36,12 @@ class TinyTask(Task):
     def predict(self, batch: Tensor) -> Tensor:
         return batch
 
+    def input_size(self, picture: tuple[int, int], /) -> tuple[int, int]:
+        return picture
+
+    def describe(self) -> str:
+        return "as it is"
+
     def metric(self) -> Metric:
         raise NotImplementedError
 

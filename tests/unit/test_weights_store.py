@@ -1,5 +1,6 @@
 """mbseg's weights files: nothing lost, nothing damaged unnoticed."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,11 +117,22 @@ def test_a_newer_format_asks_for_an_update(file: Path) -> None:
         read_weights(file)
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.write_text("aeroplane\nbicycle\n" * 9)])
-def test_what_is_no_weights_file_is_named(tmp_path: Path, make: object) -> None:
-    make(tmp_path / "x")
+def test_what_is_no_weights_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("aeroplane\nbicycle\n" * 9)
     with pytest.raises(WeightsError, match=f"{tmp_path / 'x'} is not a whole safetensors file"):
         read_weights(tmp_path / "x")
+    with pytest.raises(WeightsError, match=f"{tmp_path} is a folder; name a best.safetensors"):
+        read_weights(tmp_path)
+    (tmp_path / "last.pt").write_bytes(b"PK")
+    with pytest.raises(WeightsError, match=r"last.pt is a checkpoint; name a best.safetensors"):
+        read_weights(tmp_path / "last.pt")
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    card = ModelCard(("a",), ((0, 0, 0),), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), {})
+    save_weights(tmp_path / "x.safetensors", {"weight": torch.tensor([1.0, math.nan])}, card)
+    with pytest.raises(WeightsError, match="holds values that are not finite: its training diverged"):
+        read_weights(tmp_path / "x.safetensors")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
