@@ -39,7 +39,7 @@ class Builder(Protocol):
 
 
 def builder(task: str) -> Builder:
-    """Imports what the task needs, and not what the other one does."""
+    """The module of a task."""
     if task == "detection":
         from mbseg import build_detection
 

@@ -40,8 +40,6 @@ class DetectionDataset(Dataset[DetectionSample]):
             images=torch.from_numpy(images).permute(0, 3, 1, 2),
             boxes=[torch.from_numpy(sample.boxes) for sample in samples],
             labels=[torch.from_numpy(sample.labels) for sample in samples],
-            difficult=[torch.from_numpy(sample.difficult) for sample in samples],
-            crowd=[torch.from_numpy(sample.crowd) for sample in samples],
             sizes=[sample.size for sample in samples],
             annotations=[sample.annotation for sample in samples],
         )
@@ -60,12 +58,11 @@ def read_detection_sample(annotation: Annotation) -> DetectionSample:
             f"{annotation.image} is {size_text(image)}, but {expected} in {annotation.file}; was it turned?"
         )
     boxes, kept, _ = check_boxes(annotation.xyxy, (height, width))
+    single = ~annotation.crowd[kept]
     return DetectionSample(
         image=image,
-        boxes=boxes,
-        labels=annotation.labels[kept],
-        difficult=annotation.difficult[kept],
-        crowd=annotation.crowd[kept],
+        boxes=boxes[single],
+        labels=annotation.labels[kept][single],
         size=(height, width),
         annotation=annotation,
     )

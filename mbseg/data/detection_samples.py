@@ -52,13 +52,14 @@ class AnnotatedSplit(NamedTuple):
 
 @dataclass(frozen=True)
 class DetectionSample:
-    """A picture and the n boxes in it, both perhaps augmented."""
+    """A picture and the n objects in it that are learned, both perhaps augmented.
+
+    These are the difficult ones too, but no crowds, whose boxes hold many, and no faulty ones.
+    """
 
     image: UInt8Array  # [H, W, 3] RGB
     boxes: Floats  # [n, 4] xyxy, pixels of `image`, none of them empty or outside
     labels: Integers  # [n]
-    difficult: Flags  # [n]
-    crowd: Flags  # [n]
     size: Size  # of the picture in its file
     annotation: Annotation  # what the file describes, in pixels of the picture in its file
 
@@ -69,7 +70,5 @@ class DetectionBatch(NamedTuple):
     images: Tensor  # [N, 3, H, W] uint8 RGB
     boxes: list[Tensor]  # of each picture: [n, 4] float32 xyxy, pixels of `images`
     labels: list[Tensor]  # [n] int64
-    difficult: list[Tensor]  # [n] bool
-    crowd: list[Tensor]  # [n] bool
     sizes: list[Size]  # of the pictures in their files
     annotations: list[Annotation]

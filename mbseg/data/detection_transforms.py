@@ -43,8 +43,6 @@ class SeededDetectionTransform:
             image=changed["image"],
             boxes=np.asarray(changed["bboxes"], np.float32).reshape(-1, 4),
             labels=sample.labels[kept],
-            difficult=sample.difficult[kept],
-            crowd=sample.crowd[kept],
         )
 
 

@@ -53,7 +53,8 @@ class DetectionTask(Task):
     def forward(self, batch: DetectionBatch) -> dict[str, Tensor]:
         images = self.normalize(batch.images).contiguous(memory_format=self.memory_format)
         default_boxes = self.model.default_boxes((images.shape[-2], images.shape[-1]))
-        losses: dict[str, Tensor] = self.loss(self.model(images), default_boxes, objects_of(batch))
+        objects = [Objects(boxes, labels) for boxes, labels in zip(batch.boxes, batch.labels, strict=True)]
+        losses: dict[str, Tensor] = self.loss(self.model(images), default_boxes, objects)
         return losses
 
     def predict(self, batch: DetectionBatch) -> list[Detections]:
@@ -64,19 +65,11 @@ class DetectionTask(Task):
         return self.model.image_size
 
     def describe(self) -> str:
-        counted = "COCO AP counts the best 100 boxes of a class, VOC mAP ignores difficult objects"
+        counted = "COCO AP of the best 100 boxes of a class; crowds, and in VOC mAP difficult objects, are ignored"
         return f"{self.predictor.describe()}; {counted}"
 
     def metric(self) -> "DetectionMetric":
         return DetectionMetric(self.classes)
-
-
-def objects_of(batch: DetectionBatch) -> list[Objects]:
-    """What is learned: every object but the crowds, whose boxes hold many."""
-    return [
-        Objects(boxes[~crowd], labels[~crowd])
-        for boxes, labels, crowd in zip(batch.boxes, batch.labels, batch.crowd, strict=True)
-    ]
 
 
 class DetectionMetric:

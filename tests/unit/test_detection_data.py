@@ -192,7 +192,7 @@ def write_picture(file: Path, height: int, width: int) -> None:
     Image.fromarray(np.full((height, width, 3), 99, np.uint8)).save(file)
 
 
-def test_a_sample_has_the_boxes_that_can_be_trained_on_and_the_annotation_as_it_was(tmp_path: Path) -> None:
+def test_a_sample_has_no_faulty_boxes_and_no_crowds_but_the_annotation_as_it_was(tmp_path: Path) -> None:
     tree = coco_tree()
     tree["annotations"].append({"id": 3, "image_id": 7, "category_id": 0, "bbox": [np.nan, 0, 5, 5]})
     tree["annotations"].append({"id": 4, "image_id": 7, "category_id": 90, "bbox": [20, 10, 50, 50]})
@@ -201,9 +201,8 @@ def test_a_sample_has_the_boxes_that_can_be_trained_on_and_the_annotation_as_it_
     assert sample.image.shape == (20, 30, 3)
     assert sample.size == (20, 30)
     assert sample.boxes.dtype == np.float32
-    assert sample.boxes.tolist() == [[1, 2, 4.5, 6], [np.float32(0.1), 0, np.float32(8.1), 8], [20, 10, 30, 20]]
-    assert sample.labels.tolist() == [1, 0, 1]
-    assert sample.crowd.tolist() == [False, True, False]
+    assert sample.boxes.tolist() == [[1, 2, 4.5, 6], [20, 10, 30, 20]]
+    assert sample.labels.tolist() == [1, 1]
     assert len(sample.annotation.boxes) == 4
 
 
@@ -221,8 +220,8 @@ def test_a_batch_keeps_each_pictures_own_number_of_boxes(tmp_path: Path) -> None
     dataset = DetectionDataset(read_json(tmp_path, tree))
     batch = dataset.collate([dataset[0, index] for index in range(len(dataset))])
     assert batch.images.shape == (2, 3, 20, 30)
-    assert [tuple(boxes.shape) for boxes in batch.boxes] == [(0, 4), (2, 4)]
-    assert [labels.tolist() for labels in batch.labels] == [[], [1, 0]]
+    assert [tuple(boxes.shape) for boxes in batch.boxes] == [(0, 4), (1, 4)]
+    assert [labels.tolist() for labels in batch.labels] == [[], [1]]
     assert [annotation.image_id for annotation in batch.annotations] == [5, 7]
 
 

@@ -31,7 +31,7 @@ def drawn(boxes, height: int = 120, width: int = 160) -> DetectionSample:
 def labelled(image, boxes) -> DetectionSample:
     labels, none = np.arange(len(boxes)), np.zeros(len(boxes), np.bool_)
     annotation = Annotation(Path("a"), Path("a"), 0, None, boxes, labels, labels, none, none)
-    return DetectionSample(image, boxes, labels, labels % 2 == 1, labels == 2, image.shape[:2], annotation)
+    return DetectionSample(image, boxes, labels, image.shape[:2], annotation)
 
 
 OBJECTS = drawn([[10, 10, 50, 40], [60, 20, 100, 110], [110, 60, 150, 100]])
@@ -48,7 +48,6 @@ def test_boxes_and_labels_follow_their_objects(index: int) -> None:
     changed = detection_transform((300, 240), fill=(0, 0, 0), **STILL)(OBJECTS, (0, 0, index))
     assert changed.image.shape == (300, 240, 3)
     assert 1 <= len(changed.boxes) == len(changed.labels) <= 3
-    assert (changed.difficult == (changed.labels % 2 == 1)).all() and (changed.crowd == (changed.labels == 2)).all()
     for box, label in zip(changed.boxes, changed.labels, strict=True):
         assert shown(changed.image, label) == pytest.approx(box.tolist(), abs=0.7)
 
@@ -75,7 +74,7 @@ def test_a_picture_without_objects_is_augmented_too(index: int) -> None:
     changed = detection_transform((60, 80))(drawn([]), (index,))
     assert changed.image.shape == (60, 80, 3)
     assert changed.boxes.shape == (0, 4)
-    assert len(changed.labels) == len(changed.difficult) == len(changed.crowd) == 0
+    assert len(changed.labels) == 0
 
 
 def test_for_evaluation_boxes_are_only_scaled() -> None:
