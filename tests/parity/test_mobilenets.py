@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from mbseg.backbones.base import Backbone
-from mbseg.build import variant
+from mbseg.build_common import variant
 from mbseg.config.schema import BackboneConfig
 from mbseg.create import create_backbone
 from mbseg.errors import WeightsError
