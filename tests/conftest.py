@@ -1,6 +1,9 @@
 """What all tests share: fixed random numbers and, where it is at hand, the real data."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # pictures are small here: threads wait for one another, and for others
 
 import pytest
 import torch

@@ -232,7 +232,7 @@ def measured(split: AnnotatedSplit, found) -> DetectionMetric:
     """One picture a batch."""
     metric = DetectionMetric(split.classes)
     for annotation, *rest in found:
-        batch = DetectionBatch(torch.zeros(0), [], [], [], [], [], [annotation])
+        batch = DetectionBatch(torch.zeros(0), [], [], [], [annotation])
         metric.update([Detections(*(torch.from_numpy(np.asarray(part)) for part in rest))], batch)
     return metric
 
