@@ -34,6 +34,7 @@ format: $(STAMP)
 # nothing if that cannot be mended.
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or later found; run make PYTHON=/path/to/python3"; exit 2; }
+	@echo "installing into .venv: about 2 minutes, 6 GB"
 	$(PYTHON) -m venv .venv
 	$(INSTALL) || { $(PYTHON) -m venv --clear .venv && $(INSTALL); }
 	touch $(STAMP)

@@ -92,6 +92,10 @@ def object_classes(experiment: Experiment, description: DatasetDescription) -> t
     """Those of the config, of the data set, or of the training split's own file."""
     data = experiment.data
     classes = data.classes or description.object_classes
+    if not classes and not data.root.is_dir():
+        raise ConfigError(
+            f"the classes stand in a file of data.root {data.root}, which is no folder; name data.classes"
+        )
     classes = classes or list_annotations(description, data.root, data.train).classes
     if BACKGROUND in classes:
         raise ConfigError(f"the classes name {BACKGROUND!r}, which detection does not count; leave it away")

@@ -49,6 +49,7 @@ def scores_text(scores: dict[str, Any]) -> str:
     """What a reader wants to know: the figures, then every class."""
     named = DETECTION_FIGURES if "ap" in scores else SEGMENTATION_FIGURES
     lines = [f"{name:<15} {shown(scores[key])}" for key, name in named.items()]
+    lines.append("COCO AP of each class" if "ap" in scores else "IoU of each class")
     width = max(len(name) for name in scores["per_class"])
     lines += [f"  {name:<{width}}  {value:.4f}" for name, value in scores["per_class"].items()]
     if scores["absent"]:

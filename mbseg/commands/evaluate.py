@@ -1,6 +1,7 @@
 """`mbseg evaluate`."""
 
 from pathlib import Path
+from typing import Any
 
 from mbseg.commands.train import default_folder
 from mbseg.output import AsJson, Overrides, print_result, scores_text, shown
@@ -41,7 +42,15 @@ def evaluate(
         f"protocol        {result['images']} pictures, {result['protocol']}",
         f"cost            {params:.3f} M params, {madds:.3f} B madds at {height} x {width}",
     ]
+    if predictions:
+        text.append(f"predictions     {predictions}")
     if judge:
-        judged = ", ".join(f"{name} {shown(value)}" for name, value in result["pycocotools"].items())
-        text.append(f"pycocotools     {judged}")
+        text.append(f"pycocotools     {verdict(result)}")
     print_result(result, "\n".join(text), as_json=json)
+
+
+def verdict(result: dict[str, Any]) -> str:
+    """Whether pycocotools' twelve figures are ours, and which are not."""
+    judged = result["pycocotools"]
+    different = [f"{name} {shown(value)}" for name, value in judged.items() if result[name] != value]
+    return f"differs: {', '.join(different)}" if different else f"the same {len(judged)} figures"

@@ -51,6 +51,12 @@ class DatasetDescription(BaseModel):
         names = dict(zip(self.category_ids or (), self.classes or (), strict=True))
         return tuple(names.get(number, f"unused {number}") for number in range(1, max(names, default=0) + 1))
 
+    @property
+    def advice(self) -> str:
+        """What to do where its folder is missing."""
+        is_prepared = self.archives or self.name == "shapes"
+        return "`mbseg prepare-dataset` makes one, or name another" if is_prepared else "name yours: data.root=DIR"
+
     @field_validator("palette", mode="before")
     @classmethod
     def voc_colours(cls, palette: object) -> object:

@@ -40,7 +40,7 @@ def list_annotations(
 ) -> AnnotatedSplit:
     """Like `find_annotations`, but pictures may be missing, and `on_fault` decides on a faulty XML of one picture."""
     if not root.is_dir():
-        raise DataError(f"data.root {root} is not a folder; `mbseg prepare-dataset` makes one, or name another")
+        raise DataError(f"data.root {root} is not a folder; {description.advice}")
     classes = classes or description.object_classes
     found = _read(description, root, split, classes, on_fault)
     if not found.annotations:

@@ -27,7 +27,7 @@ def find_pairs(description: DatasetDescription, root: Path, split: str) -> list[
 def list_pairs(description: DatasetDescription, root: Path, split: str) -> list[Pair]:
     """Like `find_pairs`, but the files of the pairs may be missing."""
     if not root.is_dir():
-        raise DataError(f"data.root {root} is not a folder; `mbseg prepare-dataset` makes one, or name another")
+        raise DataError(f"data.root {root} is not a folder; {description.advice}")
     if description.layout not in LAYOUTS:
         raise DataError(
             f"data set {description.name!r} has boxes, but no masks; set task=detection, "
