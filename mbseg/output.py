@@ -12,7 +12,7 @@ from cyclopts import Parameter
 AsJson = Annotated[bool, Parameter(name="--json", help="Print one JSON object and nothing else on stdout.")]
 Overrides = Annotated[str, Parameter(help="Keys of the config laid over it, such as train.batch_size=8.")]
 
-SEGMENTATION_FIGURES = {"miou": "mIoU", "pixel_accuracy": "pixel accuracy"}
+SEGMENTATION_FIGURES = {"miou": "mIoU", "boundary_iou": "Boundary IoU", "pixel_accuracy": "pixel accuracy"}
 DETECTION_FIGURES = {
     "ap": "COCO AP",
     "ap50": "AP50",
@@ -46,15 +46,26 @@ def print_json(result: dict[str, Any]) -> None:
 
 
 def scores_text(scores: dict[str, Any]) -> str:
-    """What a reader wants to know: the figures, then every class."""
+    """What a reader wants to know: the figures, then every class. Runs of older versions lack Boundary IoU."""
     named = DETECTION_FIGURES if "ap" in scores else SEGMENTATION_FIGURES
-    lines = [f"{name:<15} {shown(scores[key])}" for key, name in named.items()]
-    lines.append("COCO AP of each class" if "ap" in scores else "IoU of each class")
-    width = max(len(name) for name in scores["per_class"])
-    lines += [f"  {name:<{width}}  {value:.4f}" for name, value in scores["per_class"].items()]
+    lines = [f"{name:<15} {shown(scores[key])}" for key, name in named.items() if key in scores]
+    lines += class_table(scores)
     if scores["absent"]:
         lines.append(f"  not in this split, and so not in the mean: {', '.join(scores['absent'])}")
     return "\n".join(lines)
+
+
+def class_table(scores: dict[str, Any]) -> list[str]:
+    """A line a class: its COCO AP, or its IoU and Boundary IoU."""
+    columns = {"COCO AP" if "ap" in scores else "IoU": scores["per_class"]}
+    if "per_class_boundary_iou" in scores:
+        columns["Boundary IoU"] = scores["per_class_boundary_iou"]
+    lines = [f"{' and '.join(columns)} of each class"]
+    width = max(len(name) for name in scores["per_class"])
+    for name in scores["per_class"]:
+        figures = "  ".join(f"{column[name]:.4f}" for column in columns.values())
+        lines.append(f"  {name:<{width}}  {figures}")
+    return lines
 
 
 def shown(value: float | None) -> str:

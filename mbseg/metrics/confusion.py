@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, distributed
+from torch import Tensor
 
 from mbseg.errors import ConfigError, DataError
+from mbseg.metrics.gather import summed
 
 Labels = NDArray[np.uint8] | Tensor
+Counts = NDArray[np.int64]
 UINT8 = 256  # values of a label
 
 
@@ -50,25 +51,29 @@ class ConfusionMatrix:
 
     def merge(self) -> None:
         """Add up the counts of all processes, so that each has the whole split; once, after the last update."""
-        if distributed.is_available() and distributed.is_initialized():
-            device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-            counts = torch.from_numpy(self.counts).to(device)
-            distributed.all_reduce(counts)
-            self.counts = counts.cpu().numpy()
+        self.counts = summed(self.counts)
 
     def compute(self) -> SegmentationScores:
         """Raises DataError if no pixel was counted."""
-        if not self.counts.any():
-            raise DataError("no labelled pixel in the split: every pixel is ignored, or there is no picture")
         correct, labelled, predicted = self.counts.diagonal(), self.counts.sum(1), self.counts.sum(0)
-        iou = correct / np.maximum(labelled + predicted - correct, 1)
-        occurs = labelled > 0
+        per_class = iou_of_classes(self.classes, correct, labelled, predicted)
         return SegmentationScores(
-            miou=float(iou[occurs].mean()),
-            per_class={name: float(iou[label]) for label, name in enumerate(self.classes) if occurs[label]},
+            miou=float(np.mean(list(per_class.values()))),
+            per_class=per_class,
             pixel_accuracy=float(correct.sum() / labelled.sum()),
-            absent=[name for label, name in enumerate(self.classes) if not occurs[label]],
+            absent=[name for name in self.classes if name not in per_class],
         )
+
+
+def iou_of_classes(classes: Sequence[str], both: Counts, labelled: Counts, predicted: Counts) -> dict[str, float]:
+    """IoU of the classes that occur in the ground truth, from the pixels of each [num_classes].
+
+    Raises DataError if none occurs.
+    """
+    if not labelled.any():
+        raise DataError("no labelled pixel in the split: every pixel is ignored, or there is no picture")
+    numbers = zip(classes, both, labelled, predicted, strict=True)
+    return {name: float(common / (true + found - common)) for name, common, true, found in numbers if true}
 
 
 def as_array(labels: Labels) -> NDArray[np.uint8]:
