@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mbseg.models.class_map import class_map
+from mbseg.models.mean_probabilities import Size, Upsampling, mean_probabilities
 from mbseg.models.segmentation import SegmentationModel
-
-Size = tuple[int, int]  # (height, width)
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,8 @@ class Predictor:
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        framed, content = self._frame(images)
-        picture = (images.shape[-2], images.shape[-1])
-        size = self._restored_size((framed.shape[-2], framed.shape[-1]), content, picture)
-        if list(self.protocol.scales) == [1.0] and not self.protocol.flip:
-            masks = class_map(self._logits(framed), size, align_corners=self.model.align_corners)
-        else:
-            masks = self._mean_probabilities(framed, size).argmax(1).to(torch.uint8)
-        return masks[:, : picture[0], : picture[1]]
+        passes = len(self.protocol.scales) * (2 if self.protocol.flip else 1)
+        return self._best_of_one(images) if passes == 1 else self._best_on_average(images, passes)
 
     def describe(self) -> str:
         """The protocol in words, for beside a score."""
@@ -62,13 +55,33 @@ class Predictor:
         content = fit_longer_side(picture, self.protocol.resize_longer_side)
         return self._padded_size(content)
 
-    def _frame(self, images: Tensor) -> tuple[Tensor, Size]:
-        """Normalised pictures at the network's size, and the part of it that the picture fills."""
+    def _best_of_one(self, images: Tensor) -> Tensor:
+        """The softmax changes no order: the largest logit has the largest probability."""
+        upsampling = self._upsampling(images)
+        logits = self._logits(self._frame(images), self.protocol.scales[0])
+        height, width = upsampling.picture
+        return class_map(logits, upsampling.frame, upsampling.align_corners)[:, :height, :width]
+
+    def _best_on_average(self, images: Tensor, passes: int) -> Tensor:
+        """The picture itself is mirrored, not what is made of it: its padding is then to the right of it as always.
+
+        The largest scale comes first, when nothing else takes memory yet.
+        """
+        mean = mean_probabilities(images.device, self._upsampling(images), passes)
+        for mirrored in (False, True) if self.protocol.flip else (False,):
+            framed = self._frame(images.flip(-1) if mirrored else images)
+            for scale in sorted(self.protocol.scales, reverse=True):
+                mean.add(self._logits(framed, scale), mirrored=mirrored)
+        return mean.class_map()
+
+    def _frame(self, images: Tensor) -> Tensor:
+        """Normalised pictures at the network's size at scale 1."""
         pixels = images.float()
         content = fit_longer_side((images.shape[-2], images.shape[-1]), self.protocol.resize_longer_side)
         if content != tuple(pixels.shape[-2:]):
             pixels = resize(pixels, content)
-        return self.normalize(self._pad(pixels, self._padded_size(content))), content
+        framed: Tensor = self.normalize(self._pad(pixels, self._padded_size(content)))
+        return framed
 
     def _padded_size(self, content: Size) -> Size:
         """`pad_to`, or the next size at which feature i lies exactly on pixel stride * i (needs align_corners)."""
@@ -77,14 +90,17 @@ class Predictor:
             return max(height, content[0]), max(width, content[1])
         return on_grid(content, self.grid) if self.model.align_corners else content
 
-    def _restored_size(self, framed: Size, content: Size, picture: Size) -> Size:
-        """The size at which the framed picture's content is as large as the picture: what logits are upsampled to."""
+    def _upsampling(self, images: Tensor) -> Upsampling:
+        """To a frame at which its content is as large as the picture."""
+        picture = (images.shape[-2], images.shape[-1])
+        content = fit_longer_side(picture, self.protocol.resize_longer_side)
         between = 1 if self.model.align_corners else 0  # aligned corners: distances are counted between pixel centres
         height, width = (
             round((whole - between) * (own - between) / max(1, part - between)) + between
-            for whole, part, own in zip(framed, content, picture, strict=True)
+            for whole, part, own in zip(self._padded_size(content), content, picture, strict=True)
         )
-        return max(height, picture[0]), max(width, picture[1])
+        frame = (max(height, picture[0]), max(width, picture[1]))
+        return Upsampling(frame, picture, self.model.align_corners)
 
     def _pad(self, pixels: Tensor, size: Size) -> Tensor:
         below, right = size[0] - pixels.shape[-2], size[1] - pixels.shape[-1]
@@ -92,30 +108,11 @@ class Predictor:
             return F.pad(pixels, (0, right, 0, below), value=self.protocol.pad_value)
         return F.pad(pixels, (0, right, 0, below), mode="replicate")
 
-    def _logits(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(images.contiguous(memory_format=torch.channels_last))
+    def _logits(self, framed: Tensor, scale: float) -> Tensor:
+        if scale != 1:
+            framed = resize(framed, scaled((framed.shape[-2], framed.shape[-1]), scale), self.model.align_corners)
+        logits: Tensor = self.model(framed.contiguous(memory_format=torch.channels_last))
         return logits
-
-    def _mean_probabilities(self, images: Tensor, size: Size) -> Tensor:
-        """Mean over all passes at `size`; one pass is held at a time."""
-        passes = [(scale, flip) for scale in self.protocol.scales for flip in flips(self.protocol.flip)]
-        total = self._probabilities(images, size, *passes[0])
-        for scale, flip in passes[1:]:
-            total += self._probabilities(images, size, scale, flip)
-        return total / len(passes)
-
-    def _probabilities(self, images: Tensor, size: Size, scale: float, flip: bool) -> Tensor:
-        height, width = images.shape[-2:]
-        scaled = images if scale == 1 else resize(images, (int((height - 1) * scale + 1), int((width - 1) * scale + 1)))
-        logits = self._logits(scaled.flip(-1)).flip(-1) if flip else self._logits(scaled)
-        return self._upsample(logits, size).softmax(1)
-
-    def _upsample(self, logits: Tensor, size: Size) -> Tensor:
-        return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.model.align_corners)
-
-
-def flips(flip: bool) -> tuple[bool, ...]:
-    return (False, True) if flip else (False,)
 
 
 def fit_longer_side(size: Size, longer_side: int | None) -> Size:
@@ -131,5 +128,10 @@ def on_grid(size: Size, stride: int) -> Size:
     return -(-(size[0] - 1) // stride) * stride + 1, -(-(size[1] - 1) // stride) * stride + 1
 
 
-def resize(pixels: Tensor, size: Size) -> Tensor:
-    return F.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+def scaled(size: Size, scale: float) -> Size:
+    """TensorFlow DeepLab's rule: sizes 2^k n + 1 keep their form, 513 becomes 257 at 0.5 and 897 at 1.75."""
+    return int((size[0] - 1) * scale + 1), int((size[1] - 1) * scale + 1)
+
+
+def resize(pixels: Tensor, size: Size, align_corners: bool = False) -> Tensor:
+    return F.interpolate(pixels, size=size, mode="bilinear", align_corners=align_corners)

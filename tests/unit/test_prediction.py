@@ -3,27 +3,33 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from mbseg.analysis.memory import PeakMemory
+from mbseg.analysis.profile import scale_size
 from mbseg.backbones.base import Backbone, FeatureInfo, Features
-from mbseg.models.prediction import Predictor, Protocol, fit_longer_side, on_grid
+from mbseg.create import create_segmenter
+from mbseg.models.class_map import class_map
+from mbseg.models.prediction import Predictor, Protocol, Size, fit_longer_side, on_grid, scaled
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.nn.norm import Normalize
+from tests.helpers import calibrated
 
 STRIDE = 8
 
 
-class EveryEighthPixel(Backbone):
+class SomePixels(Backbone):
     """A "network" whose features are the pixels themselves: what comes back tells where each was taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, stride: int = STRIDE) -> None:
         super().__init__()
-        self.feature_info = {"c3": FeatureInfo(3, STRIDE)}
+        self.feature_info = {"c3": FeatureInfo(3, stride)}
+        self.stride = stride
 
     def forward(self, images: Tensor) -> Features:
-        return {"c3": images[..., ::STRIDE, ::STRIDE]}
+        return {"c3": images[..., :: self.stride, :: self.stride]}
 
 
 class TakeFeature(nn.Module):
@@ -32,7 +38,7 @@ class TakeFeature(nn.Module):
 
 
 def predictor(protocol: Protocol, *, align_corners: bool = True) -> Predictor:
-    model = SegmentationModel(EveryEighthPixel(), TakeFeature(), align_corners=align_corners)
+    model = SegmentationModel(SomePixels(), TakeFeature(), align_corners=align_corners)
     return Predictor(model, Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), protocol)
 
 
@@ -42,6 +48,22 @@ def columns(height: int, width: int) -> Tensor:
     images[:, 0, :, : width // 2] = 255
     images[:, 1, :, width // 2 :] = 255
     return images
+
+
+def noise(batch: int, height: int, width: int) -> Tensor:
+    return torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
+
+
+def small_network(images: Tensor, protocol: Protocol) -> Predictor:
+    model = create_segmenter("mobilenet_v3_small", head="lraspp", num_classes=21)
+    normalize = Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    return Predictor(calibrated(model, normalize(images)), normalize, protocol)
+
+
+def peak_bytes(run: Predictor, images: Tensor) -> int:
+    with torch.inference_mode(), PeakMemory(run.model, images) as memory:
+        run(images)
+    return memory.peak_bytes
 
 
 @given(st.integers(9, 70), st.integers(9, 70))
@@ -62,28 +84,103 @@ def test_padding_and_resizing_are_undone(protocol: Protocol) -> None:
 
 
 def test_the_mean_of_equal_passes_is_the_plain_prediction() -> None:
-    images = torch.randint(0, 256, (2, 3, 41, 57), dtype=torch.uint8)
+    images = noise(2, 41, 57)
     plain = predictor(Protocol())(images)
     averaged = predictor(Protocol(scales=(1.0, 1.0)))(images)
     assert (plain == averaged).float().mean() > 0.999  # ties apart: averaging rounds
 
 
-def test_with_the_mirror_image_a_mirrored_picture_gives_the_mirrored_map() -> None:
-    images = torch.randint(0, 256, (1, 3, 41, 57), dtype=torch.uint8)
-    both = predictor(Protocol(flip=True))
-    assert (both(images.flip(-1)).flip(-1) == both(images)).float().mean() > 0.999
+@pytest.mark.parametrize("scale", [0.75, 1.0, 1.5])
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_one_pass_is_decided_by_class_map(scale: float, align_corners: bool) -> None:
+    images = noise(1, 41, 57)
+    run = predictor(Protocol(scales=(scale,)), align_corners=align_corners)
+    framed = run.normalize(images)
+    size = (int(40 * scale + 1), int(56 * scale + 1))
+    if scale != 1:
+        framed = F.interpolate(framed, size=size, mode="bilinear", align_corners=align_corners)
+    assert torch.equal(run(images), class_map(run.model(framed), (41, 57), align_corners))
 
 
-def test_several_scales_average_probabilities_at_the_pictures_size() -> None:
-    images = torch.randint(0, 256, (1, 3, 41, 41), dtype=torch.uint8)
-    run = predictor(Protocol(scales=(1.0, 2.0)))
-    normalized = run.normalize(images)
-    expected = torch.zeros(1, 3, 41, 41)
-    for size in (41, 81):
-        scaled = F.interpolate(normalized, size=(size, size), mode="bilinear", align_corners=False)
-        logits = run.model(scaled)
-        expected += F.interpolate(logits, size=(41, 41), mode="bilinear", align_corners=True).softmax(1)
-    assert torch.equal(run(images)[0], expected.argmax(1)[0].to(torch.uint8))
+@settings(deadline=None, max_examples=60)
+@given(
+    size=st.tuples(st.integers(9, 70), st.integers(9, 70)),
+    batch=st.integers(1, 2),
+    scales=st.sampled_from([(1.0,), (0.5,), (0.5, 1.0, 1.75), (1.25, 0.75)]),
+    longer_side=st.sampled_from([None, 33, 90]),
+    pad_to=st.sampled_from([None, (65, 65), (97, 129)]),
+    align_corners=st.booleans(),
+)
+def test_with_the_mirror_image_a_mirrored_picture_gives_the_mirrored_map(
+    size: Size, batch: int, scales: tuple[float, ...], longer_side: int | None, pad_to: Size | None, align_corners: bool
+) -> None:
+    images = noise(batch, *size)
+    protocol = Protocol(scales, flip=True, resize_longer_side=longer_side, pad_to=pad_to)
+    both = predictor(protocol, align_corners=align_corners)
+    assert torch.equal(both(images.flip(-1)), both(images).flip(-1))
+
+
+def test_a_real_network_gives_the_mirrored_map_too() -> None:
+    images = noise(2, 70, 99)
+    run = small_network(images, Protocol(scales=(0.75, 1.0, 1.5), flip=True))
+    mask = run(images)
+    assert mask.unique().numel() > 3
+    assert torch.equal(run(images.flip(-1)), mask.flip(-1))
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_several_scales_average_probabilities_at_the_pictures_size(align_corners: bool) -> None:
+    images = noise(2, 41, 57)
+    run = predictor(Protocol(scales=(1.0, 2.0, 0.5), flip=True), align_corners=align_corners)
+    expected = torch.zeros(2, 3, 41, 57)
+    for size in ((41, 57), (81, 113), (21, 29)):
+        for mirrored in (False, True):
+            framed = run.normalize(images.flip(-1) if mirrored else images)
+            resized = F.interpolate(framed, size=size, mode="bilinear", align_corners=align_corners)
+            logits = run.model(resized)
+            dense = F.interpolate(logits, size=(41, 57), mode="bilinear", align_corners=align_corners).softmax(1)
+            expected += dense.flip(-1) if mirrored else dense
+    assert torch.equal(run(images), expected.argmax(1).to(torch.uint8))
+
+
+def test_the_order_of_the_scales_does_not_matter() -> None:
+    images = noise(1, 45, 57)
+    masks = [predictor(Protocol(scales, flip=True))(images) for scales in ((0.5, 1.0, 1.75), (1.0, 1.75, 0.5))]
+    assert torch.equal(*masks)
+
+
+def test_a_batch_gives_the_maps_of_its_pictures() -> None:
+    images = noise(3, 45, 57)
+    run = predictor(Protocol(scales=(0.5, 1.0), flip=True))
+    assert torch.equal(run(images), torch.cat([run(image[None]) for image in images]))
+
+
+@pytest.mark.parametrize(
+    ("fewer", "more"),
+    [
+        (Protocol(), Protocol((0.5, 1.0))),
+        (Protocol(), Protocol((1.0, 1.0))),
+        (Protocol(), Protocol(flip=True)),
+        (Protocol((1.75,)), Protocol((0.5, 0.75, 1.0, 1.25, 1.5, 1.75))),
+        (Protocol((1.75,), flip=True), Protocol((0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True)),
+    ],
+)
+def test_more_passes_that_are_no_larger_take_no_more_memory(fewer: Protocol, more: Protocol) -> None:
+    images = noise(1, 129, 193)
+    assert peak_bytes(small_network(images, more), images) < 1.1 * peak_bytes(small_network(images, fewer), images)
+
+
+def test_logits_of_every_pixel_are_summed_up_as_they_come() -> None:
+    images = noise(1, 65, 65)
+    model = SegmentationModel(SomePixels(stride=1), TakeFeature(), align_corners=True)
+    three, twelve = (Predictor(model, nn.Identity(), Protocol((1.0,) * passes)) for passes in (3, 12))
+    assert peak_bytes(twelve, images) == peak_bytes(three, images)
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.75, 1.0, 1.25, 1.5, 1.75])
+@pytest.mark.parametrize("size", [(513, 513), (375, 500), (385, 513)])
+def test_a_scaled_picture_has_the_size_that_profile_counts(size: Size, scale: float) -> None:
+    assert scaled(size, scale) == scale_size(size, scale)
 
 
 @given(st.integers(1, 2000), st.sampled_from([8, 16, 32]))
