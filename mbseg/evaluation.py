@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from tqdm import tqdm
 
 from mbseg.analysis.profile import profile
@@ -20,8 +21,8 @@ from mbseg.errors import ConfigError
 from mbseg.files import write_atomically
 from mbseg.metrics.coco_json import Entry, instances
 from mbseg.metrics.coco_json import judge as pycocotools_figures
-from mbseg.targets import read_target
-from mbseg.tasks.base import Task
+from mbseg.runtime.torch_backend import changes, prepare
+from mbseg.targets import State, read_target
 from mbseg.weights.report import load_state
 
 
@@ -42,12 +43,21 @@ def evaluate(
     """
     experiment, state, origin = read_target(target, overrides, weights=weights, run=run)
     check_boxes_are_asked_of_a_detector(experiment, predictions, judge)
+    return score(experiment, state, origin=origin, predictions=predictions, judge=judge)
+
+
+def score(
+    experiment: Experiment, state: State, *, origin: str, predictions: Path | None = None, judge: bool = False
+) -> dict[str, Any]:
+    """What `evaluate` gives, of an experiment and its model's weights, which come from the file `origin`."""
     device = distributed.local_device(pick_device(experiment.device))
     use_threads(experiment.threads)
     place = distributed.start(device)
-    parts = builder(experiment.task)
+    config, parts = experiment.evaluate, builder(experiment.task)
     task = parts.task(experiment, weights=False)
-    load_state(task.model, state, origin=origin)
+    network = task.model
+    load_state(network, state, origin=origin)
+    task.predict_with(prepare(network, backend=config.backend, precision=config.precision))
     split = parts.dataset(experiment, experiment.data.val, augment=False)
     batches = evaluation_loader(
         split, workers=worker_count(experiment.data.workers), rank=place.rank, world=place.world
@@ -60,8 +70,9 @@ def evaluate(
     if place.is_main and (predictions or judge):
         scores |= use_boxes(metric.results(split.split.category_ids), split.split, file=predictions, judge=judge)
     height, width = split[0].image.shape[:2]
-    cost = cost_of(task, experiment, task.input_size((height, width)))
-    return {**scores, "protocol": task.describe(), "weights": origin, **cost}
+    protocol = ", ".join([task.describe(), *changes(config.backend, config.precision)])
+    cost = cost_of(network, experiment, task.input_size((height, width)))
+    return {**scores, "protocol": protocol, "weights": origin, **cost}
 
 
 def check_boxes_are_asked_of_a_detector(experiment: Experiment, predictions: Path | None, judge: bool) -> None:
@@ -84,7 +95,7 @@ def use_boxes(results: list[Entry], split: AnnotatedSplit, *, file: Path | None,
     return {"pycocotools": pycocotools_figures(instances(split), results)} if judge else {}
 
 
-def cost_of(task: Task, experiment: Experiment, size: tuple[int, int]) -> dict[str, Any]:
-    """Params, and madds over all passes of the evaluation at `size`."""
-    counted = profile(task.model, image_size=size, scales=experiment.evaluate.scales, flip=experiment.evaluate.flip)
+def cost_of(network: nn.Module, experiment: Experiment, size: tuple[int, int]) -> dict[str, Any]:
+    """Params, and madds over all passes of the evaluation at `size`, of the network as it was built."""
+    counted = profile(network, image_size=size, scales=experiment.evaluate.scales, flip=experiment.evaluate.flip)
     return {"params": counted.params, "madds": counted.madds, "image_size": list(size)}

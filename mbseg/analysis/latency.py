@@ -1,35 +1,40 @@
-"""How long a network takes here, measured so that the figures can be compared."""
+"""How long networks take here, measured so that the figures can be compared."""
 
 import copy
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mbseg.boxes.detections import Detections
+from mbseg.analysis.profile import check_detector_request, check_request, scale_size
+from mbseg.analysis.timing import Laps, Report, Timing, share_time, summarize, time_ms, timed, torch_threads
+from mbseg.boxes.detections import Detections, RawDetections
 from mbseg.boxes.postprocess import postprocess
 from mbseg.errors import ConfigError
 from mbseg.models.class_map import class_map
 from mbseg.models.detection import DetectionModel
+from mbseg.models.mean_probabilities import Upsampling, mean_probabilities
 from mbseg.models.segmentation import SegmentationModel
 
 BACKEND = "torch eager channels_last float32"
-WARM_UP_ROUNDS = 3
-FEWEST_ROUNDS = 5
+Size = tuple[int, int]  # (height, width)
+Ending = Callable[..., object]  # takes what the network gives
 
 
 @dataclass(frozen=True)
-class Timing:
-    """What `runs` runs of one kind took, in milliseconds a batch."""
+class TimedNetwork:
+    """A network as it is to be timed: at which size, in how many passes, in which state."""
 
-    median_ms: float
-    p95_ms: float
-    runs: int
+    model: SegmentationModel | DetectionModel  # run as it is in eval mode on the device, else a copy of it
+    image_size: Size
+    scales: Sequence[float] = (1.0,)
+    flip: bool = False
+    backend: str = BACKEND  # in words; the model has been made ready for it
+    trained: bool = False  # False: what follows the network gets noise, see `measure_latencies`
 
 
 @dataclass(frozen=True)
@@ -40,117 +45,176 @@ class Latency:
     bilinear upsampling of all logits and then the arg-max; "class_map", the same classes from `class_map`. Those of a
     detector: "net", raw detections; "boxes", decoded and past the non-maximum suppression. It has the more to do the
     more scores pass the threshold, and of a network that was never trained nearly all do.
+
+    Of several passes each column is the sum of the passes' medians, without a percentile, and `runs` is the least that
+    one of them ran. Behind each pass come, plainly, upsampling, softmax and an addition (the one arg-max is left out),
+    and in the last column `mean_probabilities`; making the pictures of the other scales is in no column.
     """
 
     columns: Mapping[str, Timing]
-    image_size: tuple[int, int]  # (height, width)
+    image_size: Size
     batch: int
     threads: int
     device: str
     backend: str
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+
+class Pass(NamedTuple):
+    """One run through a network, of which a picture needs `times`."""
+
+    run: Callable[[], Laps]
+    times: int
 
 
 def measure_latency(
     model: SegmentationModel | DetectionModel,
-    image_size: tuple[int, int],
+    image_size: Size,
     *,
     device: str | torch.device = "cpu",
     batch: int = 1,
     threads: int | None = None,
     seconds: float = 3.0,
 ) -> Latency:
-    """Times a copy of `model` on random images [batch, 3, height, width] for about `seconds` after a warm-up.
+    """`measure_latencies` of one network that was never trained, eager and channels_last; `model` is left as it is."""
+    network = TimedNetwork(eager_copy(model, torch.device(device)), image_size)
+    return measure_latencies([network], device=device, batch=batch, threads=threads, seconds=seconds)[0]
 
-    The columns take turns, so that a change of the machine's load meets all of them. `threads` are torch's, None leaves
-    them as they are. Raises ConfigError for a batch or a number of threads below 1.
+
+def measure_latencies(
+    networks: Sequence[TimedNetwork],
+    *,
+    device: str | torch.device = "cpu",
+    batch: int = 1,
+    threads: int | None = None,
+    seconds: float,
+    on_run: Report = lambda _what, _done, _total: None,
+) -> list[Latency]:
+    """Times the networks on random images [batch, 3, height, width], for about `seconds` in all.
+
+    All sizes of all take turns and get the same time (`share_time`), so that a change of the machine's load meets all
+    of them; what takes over a second runs three times. A mirror image takes what its picture takes. A run is timed in
+    steps, the network and each way to end, so that the columns share the network's time and differ by nothing else.
+
+    Logits of a network that was never trained are nearly equal everywhere, and their class map is found in no time:
+    noise of unit scale takes their place, for which `class_map` has the most to do.
+
+    `threads` are torch's, None leaves them as they are. `on_run` hears of each run. Raises ConfigError for a batch or
+    a number of threads below 1, and for sizes, scales and flips that do not exist.
     """
     check_counts(batch, threads)
-    images = torch.randn(batch, 3, *image_size, device=device).to(memory_format=torch.channels_last)
-    net = copy.deepcopy(model).eval().to(device).to(memory_format=torch.channels_last)
+    for network in networks:
+        check_network(network)
+    place = torch.device(device)
     with torch_threads(threads) as used_threads, torch.inference_mode():
-        columns = detector_endings(net, images) if isinstance(net, DetectionModel) else segmenter_endings(net, images)
-        timings = {name: summarize(times) for name, times in take_turns(columns, images.device, seconds).items()}
-    return Latency(
-        columns=timings,
-        image_size=image_size,
-        batch=batch,
-        threads=used_threads,
-        device=str(images.device),
-        backend=BACKEND,
-    )
-
-
-def segmenter_endings(net: SegmentationModel, images: Tensor) -> dict[str, Callable[[], object]]:
-    """The columns of `Latency` as calls."""
-    height, width = images.shape[-2:]
-
-    def upsampling_argmax() -> Tensor:
-        logits = functional.interpolate(
-            net(images), size=(height, width), mode="bilinear", align_corners=net.align_corners
+        passes = [list(passes_of(network, batch, place)) for network in networks]
+        laps = iter(share_time([one.run for several in passes for one in several], seconds, on_run))
+        columns = [columns_of([(next(laps), one.times) for one in several]) for several in passes]
+    return [
+        Latency(
+            columns=timings,
+            image_size=network.image_size,
+            batch=batch,
+            threads=used_threads,
+            device=str(place),
+            backend=network.backend,
+            scales=tuple(network.scales),
+            flip=network.flip,
         )
-        return logits.argmax(dim=1)
-
-    def fused() -> Tensor:
-        return class_map(net(images), size=(height, width), align_corners=net.align_corners)
-
-    return {"net": lambda: net(images), "upsampling_argmax": upsampling_argmax, "class_map": fused}
+        for network, timings in zip(networks, columns, strict=True)
+    ]
 
 
-def detector_endings(net: DetectionModel, images: Tensor) -> dict[str, Callable[[], object]]:
-    """The columns of `Latency` as calls; the boxes are those of `Selection` as it is by default."""
-    batch, size = len(images), (images.shape[-2], images.shape[-1])
-
-    def boxes() -> list[Detections]:
-        default_boxes = net.default_boxes(size)
-        return postprocess(net(images), default_boxes, image_size=size, picture_sizes=[size] * batch, scores=net.scores)
-
-    return {"net": lambda: net(images), "boxes": boxes}
-
-
-def take_turns(
-    columns: Mapping[str, Callable[[], object]], device: torch.device, seconds: float
-) -> dict[str, list[float]]:
-    """Milliseconds of every run, column by column; one run of each makes a round."""
-    for _ in range(WARM_UP_ROUNDS):
-        for run in columns.values():
-            run()
-    times: dict[str, list[float]] = {name: [] for name in columns}
-    deadline = time.perf_counter() + seconds
-    rounds = 0
-    while rounds < FEWEST_ROUNDS or time.perf_counter() < deadline:
-        for name, run in columns.items():
-            times[name].append(time_ms(run, device))
-        rounds += 1
-    return times
+def passes_of(network: TimedNetwork, batch: int, device: torch.device) -> Iterator[Pass]:
+    """One for each scale."""
+    is_ready = not network.model.training and next(network.model.parameters()).device.type == device.type
+    net = network.model if is_ready else eager_copy(network.model, device)
+    endings = endings_of(network, net, batch)
+    for scale in network.scales:
+        size = scale_size(network.image_size, scale)
+        images = torch.randn(batch, 3, *size, device=device).to(memory_format=torch.channels_last)
+        yield Pass(partial(run_once, net, images, endings, network.trained), times=2 if network.flip else 1)
 
 
-def time_ms(run: Callable[[], object], device: torch.device) -> float:
-    synchronize(device)
-    start = time.perf_counter()
-    run()
-    synchronize(device)
-    return 1000 * (time.perf_counter() - start)
+def eager_copy(model: SegmentationModel | DetectionModel, device: torch.device) -> SegmentationModel | DetectionModel:
+    return copy.deepcopy(model).eval().to(device).to(memory_format=torch.channels_last)
 
 
-def synchronize(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+def run_once(
+    net: SegmentationModel | DetectionModel, images: Tensor, endings: Mapping[str, Ending], trained: bool
+) -> Laps:
+    """Milliseconds of the network and of every ending."""
+    prediction, net_ms = timed(lambda: net(images), images.device)
+    seen = prediction if trained else noise_like(prediction)
+    return {"net": net_ms, **{name: time_ms(partial(end, seen), images.device) for name, end in endings.items()}}
 
 
-def summarize(times: list[float]) -> Timing:
-    p95 = statistics.quantiles(times, n=20, method="inclusive")[-1]
-    return Timing(median_ms=statistics.median(times), p95_ms=p95, runs=len(times))
+def noise_like(prediction: Tensor | RawDetections) -> Tensor | RawDetections:
+    if isinstance(prediction, RawDetections):
+        return prediction._replace(class_logits=torch.randn_like(prediction.class_logits))
+    return torch.randn_like(prediction)
 
 
-@contextmanager
-def torch_threads(threads: int | None) -> Iterator[int]:
-    """Lets torch use `threads` threads for a while; gives the number in use."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield torch.get_num_threads()
-    finally:
-        torch.set_num_threads(before)
+def endings_of(network: TimedNetwork, net: SegmentationModel | DetectionModel, batch: int) -> dict[str, Ending]:
+    """What follows each pass, under the names of `Latency`'s columns."""
+    size = network.image_size
+    if isinstance(net, DetectionModel):
+        return {"boxes": partial(detect, net, size, batch)}
+    if len(network.scales) == 1 and not network.flip:
+        return {
+            "upsampling_argmax": lambda logits: upsample(net, logits, size).argmax(dim=1),
+            "class_map": lambda logits: class_map(logits, size, net.align_corners),
+        }
+    return {"upsampling_argmax": partial(add_plainly, net, size), "class_map": partial(add, net, size)}
+
+
+def upsample(net: SegmentationModel, logits: Tensor, size: Size) -> Tensor:
+    return functional.interpolate(logits, size=size, mode="bilinear", align_corners=net.align_corners)
+
+
+def add_plainly(net: SegmentationModel, size: Size, logits: Tensor) -> Tensor:
+    probabilities = upsample(net, logits, size).softmax(1)
+    return probabilities.add_(probabilities)  # as good as any sum
+
+
+def add(net: SegmentationModel, size: Size, logits: Tensor) -> Tensor:
+    """One pass's part of the mean, as `Predictor` does it: on a CPU that is done when the classes are asked for."""
+    mean = mean_probabilities(logits.device, Upsampling(size, size, net.align_corners), passes=1)
+    mean.add(logits, mirrored=False)
+    return mean.class_map()
+
+
+def detect(net: DetectionModel, size: Size, batch: int, raw: RawDetections) -> list[Detections]:
+    """The boxes are those of `Selection` as it is by default."""
+    return postprocess(raw, net.default_boxes(size), image_size=size, picture_sizes=[size] * batch, scores=net.scores)
+
+
+def columns_of(passes: Sequence[tuple[Sequence[Laps], int]]) -> dict[str, Timing]:
+    """One timing for each column, of the laps of every pass and the times that a picture needs it."""
+    names = passes[0][0][0]
+    return {
+        name: add_up([(summarize([until(name, one) for one in laps]), times) for laps, times in passes])
+        for name in names
+    }
+
+
+def until(name: str, laps: Laps) -> float:
+    """From the images on."""
+    return laps["net"] if name == "net" else laps["net"] + laps[name]
+
+
+def add_up(timings: Sequence[tuple[Timing, int]]) -> Timing:
+    if sum(times for _, times in timings) == 1:
+        return timings[0][0]
+    median_ms = sum(timing.median_ms * times for timing, times in timings)
+    return Timing(median_ms, p95_ms=None, runs=min(timing.runs for timing, _ in timings))
+
+
+def check_network(network: TimedNetwork) -> None:
+    check_request(network.image_size, "native", network.scales)
+    if isinstance(network.model, DetectionModel):
+        check_detector_request(network.image_size, network.scales, network.flip)
 
 
 def check_counts(batch: int, threads: int | None) -> None:

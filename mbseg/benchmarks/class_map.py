@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mbseg import build
-from mbseg.analysis.latency import torch_threads
+from mbseg.analysis.timing import torch_threads
 from mbseg.benchmarks.comparison import VOC_CLASSES, Comparison, compare
 from mbseg.data.reading import read_image
 from mbseg.errors import ConfigError

@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from mbseg.analysis.latency import time_ms
+from mbseg.analysis.timing import time_ms
 from mbseg.benchmarks.comparison import CPU, Comparison
 from mbseg.data.detection_samples import AnnotatedSplit, Annotation, Doubles, Integers
 from mbseg.metrics.box_records import Picture, recorded

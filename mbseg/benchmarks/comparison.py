@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mbseg.analysis.latency import summarize, take_turns
+from mbseg.analysis.timing import summarize, take_turns
 
 CPU = torch.device("cpu")
 VOC_CLASSES = 21

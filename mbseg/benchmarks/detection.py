@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.models.detection.ssd import SSD
 
-from mbseg.analysis.latency import torch_threads
+from mbseg.analysis.timing import torch_threads
 from mbseg.benchmarks.comparison import CPU, Comparison, compare
 from mbseg.benchmarks.ssdlite_pair import (
     INPUT_SIZE,
@@ -25,8 +25,8 @@ from mbseg.data.samples import UInt8Array
 from mbseg.engine.device import uses_bf16
 from mbseg.models.box_prediction import BoxPredictor
 from mbseg.models.detection import DetectionModel
-from mbseg.nn.fuse import fused
 from mbseg.nn.norm import Normalize
+from mbseg.runtime.torch_backend import Precision, prepare
 from mbseg.weights.foreign import HALF
 
 THEIRS = "torchvision ssdlite320_mobilenet_v3_large, eager"
@@ -44,33 +44,33 @@ def detection_speeds(*, seconds: float, threads: Sequence[int]) -> list[Comparis
     ]
 
 
-def precision() -> torch.dtype:
-    """Of the fast path: bf16 weights where the CPU multiplies them natively; as fast as autocast, or faster."""
-    return torch.bfloat16 if uses_bf16("auto", CPU) else torch.float32
+def fast_precision() -> Precision:
+    """bf16 where the CPU multiplies it natively."""
+    return "bf16" if uses_bf16("auto", CPU) else "fp32"
 
 
 def fast(model: DetectionModel) -> DetectionModel:
-    return fused(model).to(precision()).to(memory_format=torch.channels_last)
+    return prepare(model, backend="fused", precision=fast_precision())
 
 
 def fast_name() -> str:
-    return f"mbseg, fast (batch norm fused, channels_last, {'bf16' if precision() is torch.bfloat16 else 'fp32'})"
+    return f"mbseg, fast (batch norm fused, channels_last, {fast_precision()})"
 
 
 def raw_speed(pair: Pair, picture: UInt8Array, *, seconds: float, threads: int) -> Comparison:
     """From the network's input to class logits and box offsets, one picture."""
     images = network_input(picture)
     in_last, ours = images.to(memory_format=torch.channels_last), pair.ours
-    quick, quick_images = fast(ours), in_last.to(precision())
+    quick = fast(ours)
     with torch.inference_mode(), torch_threads(threads) as used:
         turns: dict[str, Callable[[], object]] = {  # each behind one of another layout, which costs it 4 %
-            fast_name(): lambda: quick(quick_images),
+            fast_name(): lambda: quick(in_last),
             THEIRS: lambda: their_raw(pair.theirs, images),
             "mbseg, eager fp32, input channels_last": lambda: ours(in_last),
             "mbseg, eager fp32, input contiguous": lambda: ours(images),
         }
         expected = their_raw(pair.theirs, images)["cls_logits"]
-        eager, in_fast = (difference(one.class_logits, expected) for one in (ours(images), quick(quick_images)))
+        eager, in_fast = (difference(one.class_logits, expected) for one in (ours(images), quick(in_last)))
         title = (
             f"SSDLite V3-Large of random weights, raw predictions, {INPUT_SIZE[0]} x {INPUT_SIZE[1]}, {used} threads; "
             f"logits differ by {eager:.0e} of their spread in eager mode, by {in_fast:.0e} in the fast one"
@@ -80,7 +80,7 @@ def raw_speed(pair: Pair, picture: UInt8Array, *, seconds: float, threads: int) 
 
 def picture_speed(pair: Pair, picture: UInt8Array, *, seconds: float, threads: int) -> Comparison:
     """From a picture [H, W, 3] uint8 to its final boxes."""
-    plain, quick = picture_to_boxes(pair.ours, torch.float32), picture_to_boxes(fast(pair.ours), precision())
+    plain, quick = picture_to_boxes(pair.ours), picture_to_boxes(fast(pair.ours))
     with torch.inference_mode(), torch_threads(threads) as used:
         turns: dict[str, Callable[[], object]] = {
             fast_name(): lambda: quick(picture),
@@ -97,8 +97,8 @@ def picture_speed(pair: Pair, picture: UInt8Array, *, seconds: float, threads: i
         return compare(title, turns, seconds=seconds)
 
 
-def picture_to_boxes(model: DetectionModel, dtype: torch.dtype) -> Callable[[UInt8Array], Detections]:
-    predictor = BoxPredictor(model, Normalize(HALF, HALF).to(dtype), Selection())
+def picture_to_boxes(model: DetectionModel) -> Callable[[UInt8Array], Detections]:
+    predictor = BoxPredictor(model, Normalize(HALF, HALF), Selection())
 
     def detect(picture: UInt8Array) -> Detections:
         size = (picture.shape[0], picture.shape[1])
@@ -115,7 +115,7 @@ def their_boxes(theirs: SSD, picture: UInt8Array) -> Detections:
 
 def difference(logits: Tensor, expected: Tensor) -> float:
     """Root mean square, in standard deviations of what is expected."""
-    return float((logits.float() - expected).square().mean().sqrt() / expected.std())
+    return float((logits - expected).square().mean().sqrt() / expected.std())
 
 
 def agreeing(found: Detections, expected: Detections) -> int:

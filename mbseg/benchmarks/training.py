@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
 
-from mbseg.analysis.latency import torch_threads
+from mbseg.analysis.timing import torch_threads
 from mbseg.benchmarks.comparison import CPU, VOC_CLASSES, Comparison, compare
 from mbseg.create import create_segmenter
 from mbseg.data.samples import Batch

@@ -199,6 +199,8 @@ class EvaluateConfig(Section):
     pad_to: Size | None = None
     pad_value: Annotated[float, Field(ge=0, le=255)] = 127.5
     selection: SelectionConfig = SelectionConfig()  # of detection
+    backend: Literal["eager", "fused"] = "eager"  # fused: batch norm folded into the convolutions
+    precision: Literal["fp32", "bf16"] = "fp32"  # of weights and activations; during a training its own
     ema: bool = True  # of a checkpoint that has both, the averaged weights
 
 

@@ -24,6 +24,7 @@ class Task(nn.Module, ABC):
 
     model: nn.Module
     loss: nn.Module
+    predictor: Any  # brings pictures to its `model`, and the answers back
     score: str  # of its metric's scores, the one that decides what is best
 
     @property
@@ -38,6 +39,10 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def predict(self, batch: Any) -> Any:
         """Final predictions at the pictures' own sizes."""
+
+    def predict_with(self, model: nn.Module) -> None:
+        """From here on with the same network in another form, such as `runtime.torch_backend.prepare` gives."""
+        self.model = self.predictor.model = model
 
     @abstractmethod
     def input_size(self, picture: tuple[int, int], /) -> tuple[int, int]:

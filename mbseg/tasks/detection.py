@@ -26,6 +26,7 @@ class DetectionTask(Task):
     """A detection model with its preprocessing, loss, selection of boxes and average precision."""
 
     model: DetectionModel
+    predictor: BoxPredictor
     score = "ap"
 
     def __init__(

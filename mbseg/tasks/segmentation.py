@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mbseg.data.samples import Batch
+from mbseg.metrics.boundary import BoundaryCounts
 from mbseg.metrics.confusion import ConfusionMatrix
 from mbseg.models.prediction import Predictor, Protocol
 from mbseg.models.segmentation import SegmentationModel
@@ -16,9 +17,10 @@ from mbseg.tasks.losses import SegmentationLoss
 
 
 class SegmentationTask(Task):
-    """A segmentation model with its preprocessing, loss, prediction protocol and mIoU."""
+    """A segmentation model with its preprocessing, loss, prediction protocol and scores."""
 
     model: SegmentationModel
+    predictor: Predictor
     score = "miou"
 
     def __init__(
@@ -63,19 +65,22 @@ class SegmentationTask(Task):
 
 
 class SegmentationMetric:
-    """mIoU, IoU of each class and pixel accuracy of one confusion matrix over the whole split."""
+    """mIoU, Boundary IoU, both of each class, and pixel accuracy, counted over the whole split."""
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.matrix = ConfusionMatrix(len(classes), classes=classes)
+        self.boundary = BoundaryCounts(classes)
         self.images = 0
 
     def update(self, predictions: Tensor, batch: Batch) -> None:
         self.matrix.update(predictions, batch.masks)
+        self.boundary.update(predictions, batch.masks)
         self.images += len(batch.names)
 
     def merge(self) -> None:
         self.matrix.merge()
+        self.boundary.merge()
         self.images = sum_over_processes(self.images)
 
     def compute(self) -> dict[str, Any]:
-        return {**self.matrix.compute(), "images": self.images}
+        return {**self.matrix.compute(), **self.boundary.compute(), "images": self.images}

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import mbseg
-from mbseg.analysis import latency
+from mbseg.analysis import timing
 from mbseg.benchmarks import coco_ap
 from mbseg.benchmarks.class_map import class_map_speed, noise_logits
 from mbseg.benchmarks.coco_ap import coco_ap_speed
@@ -21,8 +21,8 @@ from mbseg.metrics.coco_json import judge
 
 @pytest.fixture(autouse=True)
 def few_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "WARM_UP_ROUNDS", 0)
-    monkeypatch.setattr(latency, "FEWEST_ROUNDS", 2)
+    monkeypatch.setattr(timing, "WARM_UP_ROUNDS", 0)
+    monkeypatch.setattr(timing, "FEWEST_ROUNDS", 2)
 
 
 @pytest.fixture(scope="module")
