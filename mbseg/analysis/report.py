@@ -1,13 +1,18 @@
 """Costs and latencies as plain text."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import get_args
 
-from mbseg.analysis.latency import Latency, Timing
+from mbseg.analysis.latency import Latency
+from mbseg.analysis.peaks import Peaks
 from mbseg.analysis.profile import Cost, LayerCost
+from mbseg.analysis.roofline import LayerBound, Roof, Roofline
+from mbseg.analysis.timing import Timing
 
 UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "K"))
 LAYER_HEADINGS = ("layer", "kind", "output", "params", "madds", "share")
 LATENCY_HEADINGS = ("", "median ms", "p95 ms")
+BOUND_HEADINGS = ("layer", "kind", "bound by", "bound ms", "measured ms", "times")
 LATENCY_COLUMNS = {
     "net": "net",
     "upsampling_argmax": "net + upsampling + arg-max",
@@ -46,6 +51,48 @@ def latency_table(latency: Latency) -> str:
     )
     rows = [timing_row(LATENCY_COLUMNS[name], timing) for name, timing in latency.columns.items()]
     return f"{title}\n{layout([LATENCY_HEADINGS, *rows])}"
+
+
+def memory_line(cost: Cost, measured_bytes: int) -> str:
+    counted = f"{cost.peak_activation_bytes / 1e6:.1f} MB of activations counted"
+    return f"peak memory of a pass  {measured_bytes / 1e6:.1f} MB measured, {counted}"
+
+
+def roofline_table(roofline: Roofline, measured: Mapping[str, float]) -> str:
+    """A line for each layer: its bound, what it took with all that follows it (`measure_layers`), and their ratio."""
+    return layout([BOUND_HEADINGS, *(bound_row(layer, measured) for layer in roofline.layers)], text_columns=3)
+
+
+def roofline_summary(roofline: Roofline, latency: Latency) -> str:
+    """The whole network's bound, what it consists of, and the distance to it."""
+    net = latency.columns["net"].median_ms
+    shares = ", ".join(f"{roof} {100 * roofline.share(roof):.1f} %" for roof in get_args(Roof))
+    lines = [
+        f"roofline bound   {roofline.ms:.2f} ms, in layers bound by: {shares}",
+        f"measured (net)   {net:.2f} ms, {times(net, roofline.ms)} the bound",
+        f"peaks            {describe_peaks(roofline.peaks)}",
+    ]
+    return "\n".join(lines)
+
+
+def describe_peaks(peaks: Peaks) -> str:
+    rates = (peaks.memory_bytes_per_second, peaks.cache_bytes_per_second)
+    memory, cache = (f"{rate / 1e9:.1f} GB/s" for rate in rates)
+    size = f"{peaks.cache_bytes / 2**20:g} MiB"
+    madds = f"{with_unit(peaks.madds_per_second)} multiply-adds/s"
+    return f"{madds}, memory {memory}, cache ({size}) {cache}; {peaks.precision}, {peaks.threads} threads"
+
+
+def bound_row(layer: LayerBound, measured: Mapping[str, float]) -> tuple[str, ...]:
+    words = (layer.name, layer.kind, layer.bound_by, f"{layer.bound_ms:.3f}")
+    if layer.name not in measured:
+        return (*words, "", "")
+    taken = measured[layer.name]
+    return (*words, f"{taken:.3f}", times(taken, layer.bound_ms))
+
+
+def times(taken: float, bound: float) -> str:
+    return f"{taken / bound:.1f} x"
 
 
 def with_unit(number: float) -> str:
@@ -87,7 +134,7 @@ def total_row(cost: Cost) -> tuple[str, ...]:
 
 
 def timing_row(name: str, timing: Timing) -> tuple[str, ...]:
-    return (name, f"{timing.median_ms:.1f}", f"{timing.p95_ms:.1f}")
+    return (name, f"{timing.median_ms:.1f}", "" if timing.p95_ms is None else f"{timing.p95_ms:.1f}")
 
 
 def kinds_of(layers: Iterable[LayerCost]) -> str:

@@ -1,5 +1,7 @@
 """`mbseg profile`."""
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbseg.output import AsJson, Overrides, print_json
@@ -7,6 +9,19 @@ from mbseg.output import AsJson, Overrides, print_json
 if TYPE_CHECKING:
     from mbseg.analysis.latency import Latency
     from mbseg.analysis.profile import Cost
+    from mbseg.analysis.roofline import Roofline
+    from mbseg.build import Model
+    from mbseg.config.schema import Experiment
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one pass takes on this machine; all but the latency is measured on the CPU alone."""
+
+    latency: "Latency"
+    peak_bytes: int | None = None
+    roofline: "Roofline | None" = None
+    layers_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 def profile(
@@ -31,16 +46,13 @@ def profile(
     accounting
         native: what is computed; tf: what TensorFlow's profiler charged, and so what the papers print.
     latency
-        Time one pass on this machine too.
+        Time one pass on this machine too; on the CPU also every layer, beside its roofline bound, and the peak memory.
     """
     import torch
 
     from mbseg.analysis import profile as analysis
-    from mbseg.analysis import report
-    from mbseg.analysis.latency import measure_latency
     from mbseg.build import builder
     from mbseg.build_common import labels
-    from mbseg.engine.device import pick_device
     from mbseg.targets import experiment_of
 
     experiment = experiment_of(target, overrides)
@@ -49,21 +61,48 @@ def profile(
     with torch.device("cpu" if latency else "meta"):
         model = builder(experiment.task).model(experiment.model, len(labels(experiment).classes), weights=False)
     cost = analysis.profile(model, image_size=size, accounting=accounting, scales=passes.scales, flip=passes.flip)
-    timed = None
-    if latency:
-        device = pick_device(experiment.device)
-        timed = measure_latency(model, size, device=device, threads=experiment.threads)
+    measured = measure(model, size, experiment) if latency else None
     if json:
-        print_json(facts(cost, timed))
+        print_json({**counts(cost), **(measurements(measured) if measured else {})})
         return
-    print(report.layer_table(cost), report.cost_summary(cost), sep="\n\n")
-    if timed:
-        print("", report.latency_table(timed), sep="\n")
+    print_tables(cost, measured)
 
 
-def facts(cost: "Cost", timed: "Latency | None") -> dict[str, Any]:
-    """What `--json` prints; latency_ms holds medians of one pass at scale 1."""
-    counted = {
+def measure(model: "Model", size: tuple[int, int], experiment: "Experiment") -> Measured:
+    from mbseg.analysis.latency import measure_latency
+    from mbseg.analysis.layer_times import measure_layers
+    from mbseg.analysis.measured_memory import measure_peak_memory
+    from mbseg.analysis.peaks import measure_peaks
+    from mbseg.analysis.roofline import roofline
+    from mbseg.engine.device import pick_device
+
+    device, threads = pick_device(experiment.device), experiment.threads
+    latency = measure_latency(model, size, device=device, threads=threads)
+    if device.type != "cpu":
+        return Measured(latency)
+    bound = roofline(model, measure_peaks(threads=threads), image_size=size)
+    names = [layer.name for layer in bound.layers]
+    layers_ms = measure_layers(model, size, layers=names, threads=threads)
+    return Measured(latency, measure_peak_memory(model, size, threads=threads), bound, layers_ms)
+
+
+def print_tables(cost: "Cost", measured: Measured | None) -> None:
+    from mbseg.analysis import report
+
+    tables = [report.layer_table(cost), report.cost_summary(cost)]
+    if measured:
+        tables.append(report.latency_table(measured.latency))
+    if measured and measured.peak_bytes is not None:
+        tables.append(report.memory_line(cost, measured.peak_bytes))
+    if measured and measured.roofline:
+        tables.append(report.roofline_table(measured.roofline, measured.layers_ms))
+        tables.append(report.roofline_summary(measured.roofline, measured.latency))
+    print("\n\n".join(tables))
+
+
+def counts(cost: "Cost") -> dict[str, Any]:
+    """What `--json` prints of the network."""
+    return {
         "params": cost.params,
         "madds": cost.madds,
         "peak_activation_bytes": cost.peak_activation_bytes,
@@ -72,8 +111,24 @@ def facts(cost: "Cost", timed: "Latency | None") -> dict[str, Any]:
         "scales": list(cost.scales),
         "flip": cost.flip,
     }
-    if timed is None:
-        return counted
+
+
+def measurements(measured: Measured) -> dict[str, Any]:
+    """What `--json` prints of the machine; latency_ms holds medians of one pass at scale 1."""
+    timed = measured.latency
     medians = {name: round(timing.median_ms, 3) for name, timing in timed.columns.items()}
     conditions = {"batch": timed.batch, "threads": timed.threads, "device": timed.device, "backend": timed.backend}
-    return {**counted, "latency_ms": medians, "latency_conditions": conditions}
+    told: dict[str, Any] = {"latency_ms": medians, "latency_conditions": conditions}
+    if measured.peak_bytes is not None:
+        told["measured_peak_bytes"] = measured.peak_bytes
+    if measured.roofline is not None:
+        told["roofline"] = roofline_facts(measured.roofline, measured.layers_ms)
+    return told
+
+
+def roofline_facts(roofline: "Roofline", layers_ms: Mapping[str, float]) -> dict[str, Any]:
+    layers = [
+        {**asdict(layer), "bound_by": layer.bound_by, "measured_ms": layers_ms.get(layer.name)}
+        for layer in roofline.layers
+    ]
+    return {"bound_ms": roofline.ms, "peaks": asdict(roofline.peaks), "layers": layers}

@@ -1,9 +1,20 @@
 import pytest
 from torch import nn
 
-from mbseg.analysis.latency import Latency, Timing
+from mbseg.analysis.latency import Latency
+from mbseg.analysis.peaks import Peaks
 from mbseg.analysis.profile import profile
-from mbseg.analysis.report import cost_summary, latency_table, layer_table, with_unit
+from mbseg.analysis.report import (
+    cost_summary,
+    latency_table,
+    layer_table,
+    memory_line,
+    roofline_summary,
+    roofline_table,
+    with_unit,
+)
+from mbseg.analysis.roofline import roofline
+from mbseg.analysis.timing import Timing
 
 
 @pytest.fixture
@@ -48,3 +59,27 @@ def test_a_detectors_columns_are_told_apart():
     assert lines[3].split() == ["net", "2.0", "3.0"]
     assert lines[4].startswith("net + boxes")
     assert lines[4].split()[-2:] == ["4.0", "5.0"]
+
+
+def test_a_sum_of_medians_has_no_percentile():
+    latency = Latency({"net": Timing(2.0, None, runs=3)}, (9, 9), batch=1, threads=1, device="cpu", backend="torch")
+    assert latency_table(latency).splitlines()[-1].split() == ["net", "2.0"]
+
+
+def test_bounds_stand_beside_what_was_measured(model):
+    peaks = Peaks(2e6, 1e9, 1e9, cache_bytes=2**20, threads=2, precision="fp32")
+    bound = roofline(model, peaks, image_size=(10, 20))  # 200 * 27 * 8 and 200 * 8 * 2 multiply-adds
+    first, second = roofline_table(bound, {"0": 54.0}).splitlines()[2:]
+    assert first.split() == ["0", "conv", "3x3", "compute", "21.600", "54.000", "2.5", "x"]
+    assert second.split() == ["2", "conv", "1x1", "compute", "1.600"]
+    latency = Latency({"net": Timing(46.4, 50.0, runs=9)}, (10, 20), batch=1, threads=2, device="cpu", backend="torch")
+    lines = roofline_summary(bound, latency).splitlines()
+    assert "23.20 ms, in layers bound by: compute 100.0 %, cache 0.0 %, memory 0.0 %" in lines[0]
+    assert "46.40 ms, 2.0 x the bound" in lines[1]
+    assert "2.000 M multiply-adds/s, memory 1.0 GB/s, cache (1 MiB) 1.0 GB/s; fp32, 2 threads" in lines[2]
+
+
+def test_measured_memory_stands_beside_the_counted(model):
+    cost = profile(model, image_size=(100, 200))
+    counted = cost.peak_activation_bytes / 1e6
+    assert memory_line(cost, 3_200_000).endswith(f"3.2 MB measured, {counted:.1f} MB of activations counted")
