@@ -58,10 +58,12 @@ class RunFolder:
         if not self.result.exists():
             return None
         try:
-            result: Line = json.loads(self.result.read_text())
-            return {**result, "miou": result["miou"]}
-        except (ValueError, KeyError, TypeError):
-            raise RunError(f"{self.result} is damaged; remove it to have it written again") from None
+            result = json.loads(self.result.read_text())
+        except ValueError:
+            result = None
+        if not isinstance(result, dict) or "weights" not in result:
+            raise RunError(f"{self.result} is damaged; remove it to have it written again")
+        return result
 
     def write_result(self, result: Line) -> None:
         write_atomically(self.result, (json.dumps(result, indent=2) + "\n").encode())
