@@ -16,6 +16,7 @@ COMMANDS = {  # the functions are imported when they are asked for
     "train": "Train a model.",
     "evaluate": "Score weights on the validation split.",
     "profile": "Count params, multiply-adds and memory, layer by layer.",
+    "tradeoff": "Fill a grid's table and charts: what every multiply-add buys.",
     "models": "List what there is to build with: backbones, heads, weights, published scores.",
     "demo": "Draw a model's class map or boxes over a video, a folder of pictures or a camera.",
     "import-weights": "Bring weights of torchvision, timm or TensorFlow into a file of mbseg.",

@@ -99,35 +99,38 @@ def parse_override(override: str) -> Tree:
     if not equals or not all(key.split(".")):
         raise ConfigError(f"{override!r} is not an override; write key.path=value, such as train.batch_size=8")
     try:
-        value = yaml.safe_load(text)
+        return nested(key, yaml.safe_load(text))
     except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"{override!r}: the value is not YAML; quote it") from None
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    return dict(value)
 
 
-def explain(error: ValidationError, source: str) -> str:
-    """The first mistake in one line, and how many more there are."""
+def nested(key: str, value: Any) -> Tree:
+    """`a.b` and a value -> {a: {b: value}}."""
+    first, _, rest = key.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def explain(error: ValidationError, source: str, root: type[BaseModel] = Experiment) -> str:
+    """The first mistake in one line, and how many more there are; `root` knows the keys."""
     first, *rest = error.errors()
     more = f" (and {len(rest)} more)" if rest else ""
-    return f"{source}: {describe(first)}{more}"
+    return f"{source}: {describe(first, root)}{more}"
 
 
-def describe(detail: ErrorDetails) -> str:
+def describe(detail: ErrorDetails, root: type[BaseModel]) -> str:
     names = [str(part) for part in detail["loc"]]
     key = ".".join(names)
     if detail["type"] == "extra_forbidden":
-        return f"unknown key {key}{suggestion(names)}"
+        return f"unknown key {key}{suggestion(names, root)}"
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] in ("missing", "value_error"):
         return f"{key}: {message}" if key else message
     return f"{key}: {message}, not {reprlib.repr(detail['input'])}"
 
 
-def suggestion(names: Sequence[str]) -> str:
+def suggestion(names: Sequence[str], root: type[BaseModel]) -> str:
     """The nearest key of the section that was meant, or all of its keys."""
-    section = section_at(names[:-1])
+    section = section_at(names[:-1], root)
     if section is None:
         return ""
     known = list(section.model_fields)
@@ -137,8 +140,8 @@ def suggestion(names: Sequence[str]) -> str:
     return f"; this section has {', '.join(known)}"
 
 
-def section_at(names: Sequence[str]) -> type[BaseModel] | None:
-    section: Any = Experiment
+def section_at(names: Sequence[str], root: type[BaseModel]) -> type[BaseModel] | None:
+    section: Any = root
     for name in names:
         field = section.model_fields.get(name) if isinstance(section, type) and issubclass(section, BaseModel) else None
         section = field.annotation if field else None

@@ -90,7 +90,7 @@ def test_a_trained_model_starts_another_number_of_classes_only_when_asked(
 def test_every_shipped_config_opens_with_its_command_and_what_to_expect(config_path: Path) -> None:
     head = config_path.read_text().splitlines()[:3]
     name = config_path.relative_to(shipped_folder("configs")).with_suffix("").as_posix()
-    assert head[0].startswith(("# mbseg train " + name, "# mbseg evaluate " + name))
+    assert head[0].startswith(tuple(f"# mbseg {command} {name}" for command in ("train", "evaluate", "tradeoff")))
     assert any("expected:" in line or "not run here" in line for line in head)
     assert "to be measured" not in "".join(head)
     assert read_yaml(config_path)

@@ -1,0 +1,88 @@
+"""Names made of contents: two trainings or two scores with one address are the same."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mbseg.build_common import with_classes
+from mbseg.config.load import Tree
+from mbseg.config.schema import BackboneConfig, Experiment
+from mbseg.errors import WeightsError
+from mbseg.weights.imagenet import IMAGENET, PUBLISHED
+
+LENGTH = 16  # hexadecimal digits
+OF_NO_CONSEQUENCE = (  # for the weights that come out, but for rounding
+    *("device", "threads", "data.workers", "train.log_every", "train.samples", "train.checkpoint_every"),
+)
+OWN_PICTURES = ("folder", "list", "coco_json")  # kinds of data that mean another data set in every place
+TORCHVISION_V2_SHA256 = "b0353104"  # of mobilenet_v2's IMAGENET1K_V1, as torchvision's own file name says
+
+
+def training_address(experiment: Experiment) -> str:
+    """Of the weights that a training gives. Raises WeightsError where it starts from a file that is not there."""
+    experiment = with_classes(experiment)
+    weights = {
+        "model": contents_of(experiment.model.weights),
+        "backbone": backbone_contents(experiment.model.backbone),
+    }
+    unnamed = ("model.weights", "model.backbone.weights", *OF_NO_CONSEQUENCE)
+    return address({"weights": weights, "pictures": data_of(experiment), **without(chosen(experiment), unnamed)})
+
+
+def score_address(training: str, experiment: Experiment) -> str:
+    """Of the scores that these weights get in that experiment."""
+    tree = without(chosen(experiment), ("model.weights", "model.backbone.weights", "model.new_classifier"))
+    parts = {name: tree.get(name) for name in ("task", "model", "evaluate")}
+    val = {"data": data_of(experiment), "val": experiment.data.val}
+    return address({"training": training, **parts, **val})
+
+
+def chosen(experiment: Experiment) -> Tree:
+    """Without the keys that are at their defaults, so that a key more in the schema changes no address."""
+    return experiment.model_dump(mode="json", exclude_defaults=True, exclude={"data": {"root"}})
+
+
+def data_of(experiment: Experiment) -> str:
+    """The data set; where it lies counts if that is all that tells which one it is."""
+    kind, root = experiment.data.kind, experiment.data.root
+    return f"{kind} {root.resolve()}" if kind in OWN_PICTURES else kind
+
+
+def address(tree: Any) -> str:
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:LENGTH]
+
+
+def without(tree: Tree, keys: tuple[str, ...]) -> Tree:
+    """A copy without these dotted keys, and without the sections that are left empty."""
+    copy: Tree = {}
+    for name, value in tree.items():
+        below = tuple(key.partition(".")[2] for key in keys if key.startswith(f"{name}."))
+        kept = without(value, below) if isinstance(value, dict) else value
+        if name not in keys and kept != {}:
+            copy[name] = kept
+    return copy
+
+
+def backbone_contents(config: BackboneConfig) -> str | None:
+    """ "imagenet" and the file that it stands for are the same weights."""
+    if config.weights == IMAGENET:
+        return PUBLISHED.get(config.name, {}).get(config.width_mult, IMAGENET)
+    contents = contents_of(config.weights)
+    if contents and contents.startswith(TORCHVISION_V2_SHA256):
+        return PUBLISHED["mobilenet_v2"][1.0]
+    return contents
+
+
+def contents_of(file: str | None) -> str | None:
+    return None if file is None else digest_of(Path(file))
+
+
+@cache
+def digest_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,98 @@
+"""From a grid to its rows: every one an experiment that could be run, checked before any is."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mbseg.config.grid import (
+    MOST_ROWS,
+    BlockConfig,
+    Combination,
+    GridConfig,
+    base_tree,
+    combinations,
+    nested_tree,
+)
+from mbseg.config.load import Tree, make_experiment, merge, parse_override
+from mbseg.config.schema import Experiment
+from mbseg.errors import ConfigError
+
+Size = tuple[int, int]  # (height, width)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table, and one mark in the chart."""
+
+    name: str  # of no other row
+    group: str
+    columns: Mapping[str, str]  # heading -> what stands there
+    experiment: Experiment  # as it is measured and scored
+    trainings: Mapping[int, Experiment] = field(repr=False)  # seed -> as it is trained
+    image_size: Size  # of costs and latencies
+
+
+def rows_of(grid: GridConfig, path: Path, overrides: Sequence[str] = ()) -> list[Row]:
+    """The rows in the grid's order. Raises ConfigError that names the row for what cannot be built."""
+    base = base_tree(grid, path)
+    for override in overrides:
+        base = merge(base, parse_override(override))
+    rows = [row for block in grid.rows for row in rows_of_block(grid, block, base, str(path))]
+    if len(rows) > MOST_ROWS:
+        raise ConfigError(f"{path} has {len(rows)} rows; {MOST_ROWS} are the most")
+    twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{path}: two rows are named {twice[0]!r}; put what tells them apart into the name")
+    for key in ("device", "threads"):
+        if len({getattr(row.experiment, key) for row in rows}) > 1:
+            raise ConfigError(f"{path}: {key} differs between rows, whose times could not be compared; set it for all")
+    return rows
+
+
+def rows_of_block(grid: GridConfig, block: BlockConfig, base: Tree, source: str) -> Iterator[Row]:
+    for combination in combinations(block):
+        where = f"{source}, row {combination.choice or block.set}"
+        experiment = make_experiment(merge(base, combination.changes), source=where)
+        words = Words(experiment, combination, where)
+        yield Row(
+            name=words.fill(block.name or grid.name),
+            group=words.fill(block.group or grid.group),
+            columns={heading: words.fill(template) for heading, template in grid.columns.items()},
+            experiment=experiment,
+            trainings=trainings(block, combination, base, where),
+            image_size=grid.measure.image_size or own_size(experiment),
+        )
+
+
+def trainings(block: BlockConfig, combination: Combination, base: Tree, source: str) -> dict[int, Experiment]:
+    """The experiments that give the weights. How a row is evaluated does not change how it was trained."""
+    changes = {key: value for key, value in combination.changes.items() if key != "evaluate"}
+    tree = merge(merge(base, changes), nested_tree(block.trained_with))
+    first = make_experiment(tree, source=source)
+    return {seed: with_seed(first, seed) for seed in block.seeds or [first.train.seed]}
+
+
+def with_seed(experiment: Experiment, seed: int) -> Experiment:
+    return experiment.model_copy(update={"train": experiment.train.model_copy(update={"seed": seed})})
+
+
+def own_size(experiment: Experiment) -> Size:
+    return experiment.model.image_size if experiment.task == "detection" else experiment.data.crop_size
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the templates of a row may name: the keys of its experiment, and `choice[axis]`."""
+
+    experiment: Experiment
+    combination: Combination
+    source: str
+
+    def fill(self, template: str) -> str:
+        """Raises ConfigError for a key that is not there."""
+        sections = {name: getattr(self.experiment, name) for name in type(self.experiment).model_fields}
+        try:
+            return template.format(**sections, choice=self.combination.choice)
+        except (AttributeError, KeyError, IndexError, ValueError) as error:
+            raise ConfigError(f"{self.source}: {template!r} cannot be filled in: {error}") from None

@@ -1,0 +1,107 @@
+"""From a grid to its table and charts. Whatever ends it, it goes on where it was: every finished part is kept."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mbseg.config.grid import load_grid
+from mbseg.errors import RunError
+from mbseg.files import sweep_temporaries
+from mbseg.tradeoff.addresses import training_address
+from mbseg.tradeoff.checks import check_training, counted
+from mbseg.tradeoff.lines import Line
+from mbseg.tradeoff.measures import measured_once
+from mbseg.tradeoff.report import write_report
+from mbseg.tradeoff.results import Results
+from mbseg.tradeoff.rows import Row, rows_of
+from mbseg.tradeoff.runs import finished_runs
+from mbseg.tradeoff.scores import Scorer, read_given
+from mbseg.tradeoff.training import Job, jobs_of, train_all
+
+if sys.platform != "win32":
+    import fcntl
+
+NOT_TRAINED = "not trained: --train does it, --runs names finished runs, --weights finished weights"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks of a sweep."""
+
+    overrides: Sequence[str] = ()
+    train: bool = False
+    jobs: int = 1  # trainings side by side
+    runs: Sequence[Path] = ()  # folders with finished trainings
+    weights: Sequence[Path] = ()  # files that carry their config
+    measure: bool = True  # latency, memory and roofline on this machine
+    measure_again: bool = False
+    cost: str = "madds"  # the axis of the PNG
+    command: str = ""  # as it was typed, for beside the table
+
+
+def tradeoff(file: str, output: Path, request: Request) -> list[Line]:
+    """Fills `output` with table.md, table.csv, table.json, pareto.png and pareto.html, and gives the table's lines.
+
+    Raises ConfigError, DataError or WeightsError for a row that cannot be, before any is run; RunError for a folder
+    that another sweep is writing to, and, behind the finished table, for trainings that failed.
+    """
+    grid, path = load_grid(file)
+    rows = rows_of(grid, path, request.overrides)
+    given = read_given(request.weights)
+    lines = [counted(row, grid.measure.accounting) for row in rows]
+    if request.train:
+        check_training(rows)
+    with only_sweep_in(output):
+        kept = Results(output / "results", (path.with_suffix(""),))
+        scorer = Scorer(kept, finished_runs([output / "runs", *request.runs]), given)
+        failed = train_missing(rows, scorer, output / "runs", jobs=request.jobs) if request.train else {}
+        lines = [with_scores(line, scorer, failed) for line in lines]
+        write_report(lines, grid.title, output, cost=request.cost, command=request.command)
+        if request.measure:
+            found = measured_once(rows, scorer.weights, output / "measures.json", again=request.measure_again)
+            lines = [replace(line, measured=found[line.row.name]) for line in lines]
+            write_report(lines, grid.title, output, cost=request.cost, command=request.command)
+    if failed:
+        said = f"{len(failed)} of the trainings failed, the first said: {next(iter(failed.values()))}"
+        raise RunError(f"{said}; the table is in {output}, and another call tries again")
+    return lines
+
+
+def train_missing(rows: Sequence[Row], scorer: Scorer, folder: Path, *, jobs: int) -> dict[str, str]:
+    """Trains what no row can be scored without, and scores its rows as soon as it ends; gives what failed, and why."""
+
+    def finish(job: Job) -> None:
+        scorer.runs[job.address] = job.run
+        for row in rows:
+            scorer.scored(row)
+
+    missing = {row.name: scorer.missing(row) for row in rows}
+    return train_all(jobs_of(rows, missing, folder), at_once=jobs, on_finished=finish)
+
+
+def with_scores(line: Line, scorer: Scorer, failed: dict[str, str]) -> Line:
+    results = scorer.scored(line.row)
+    addresses = [training_address(training) for training in line.row.trainings.values()]
+    why = next((failed[address] for address in addresses if address in failed), NOT_TRAINED)
+    return replace(line, results=results, why_no_score="" if results else why)
+
+
+@contextmanager
+def only_sweep_in(output: Path) -> Iterator[None]:
+    """Makes the folder, and holds it against other sweeps; a killed one holds it no longer. Raises RunError."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        lock = (output / ".lock").open("w")
+    except OSError as error:
+        raise RunError(f"{output} cannot be written to: {error.strerror}; name another --output") from None
+    with lock:
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"another sweep is writing to {output}; wait for it, or name another --output") from None
+        for folder in (output, output / "results"):
+            sweep_temporaries(folder)
+        yield
