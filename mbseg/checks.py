@@ -9,7 +9,15 @@ from mbseg.config.schema import Experiment
 from mbseg.engine.run_folder import RunFolder
 from mbseg.errors import ConfigError
 
-FREE_TO_CHANGE = ("device", "threads", "data.root", "data.workers", "train.log_every", "train.samples")
+FREE_TO_CHANGE = (
+    "device",
+    "threads",
+    "data.root",
+    "data.workers",
+    "train.log_every",
+    "train.samples",
+    "train.checkpoint_every",
+)
 
 
 def check_compiler(experiment: Experiment) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mbseg.analysis.profile import check_detector_request, check_request, scale_size
+from mbseg.analysis.profile import check_detector_request, check_request
 from mbseg.analysis.timing import Laps, Report, Timing, share_time, summarize, time_ms, timed, torch_threads
 from mbseg.boxes.detections import Detections, RawDetections
 from mbseg.boxes.postprocess import postprocess
@@ -18,9 +18,11 @@ from mbseg.errors import ConfigError
 from mbseg.models.class_map import class_map
 from mbseg.models.detection import DetectionModel
 from mbseg.models.mean_probabilities import Upsampling, mean_probabilities
+from mbseg.models.prediction import scaled
 from mbseg.models.segmentation import SegmentationModel
+from mbseg.runtime.torch_backend import describe
 
-BACKEND = "torch eager channels_last float32"
+BACKEND = describe()
 Size = tuple[int, int]  # (height, width)
 Ending = Callable[..., object]  # takes what the network gives
 
@@ -78,7 +80,7 @@ def measure_latency(
     seconds: float = 3.0,
 ) -> Latency:
     """`measure_latencies` of one network that was never trained, eager and channels_last; `model` is left as it is."""
-    network = TimedNetwork(eager_copy(model, torch.device(device)), image_size)
+    network = TimedNetwork(copy_on(model, torch.device(device)), image_size)
     return measure_latencies([network], device=device, batch=batch, threads=threads, seconds=seconds)[0]
 
 
@@ -129,15 +131,15 @@ def measure_latencies(
 def passes_of(network: TimedNetwork, batch: int, device: torch.device) -> Iterator[Pass]:
     """One for each scale."""
     is_ready = not network.model.training and next(network.model.parameters()).device.type == device.type
-    net = network.model if is_ready else eager_copy(network.model, device)
+    net = network.model if is_ready else copy_on(network.model, device)
     endings = endings_of(network, net, batch)
     for scale in network.scales:
-        size = scale_size(network.image_size, scale)
+        size = scaled(network.image_size, scale)
         images = torch.randn(batch, 3, *size, device=device).to(memory_format=torch.channels_last)
         yield Pass(partial(run_once, net, images, endings, network.trained), times=2 if network.flip else 1)
 
 
-def eager_copy(model: SegmentationModel | DetectionModel, device: torch.device) -> SegmentationModel | DetectionModel:
+def copy_on(model: SegmentationModel | DetectionModel, device: torch.device) -> SegmentationModel | DetectionModel:
     return copy.deepcopy(model).eval().to(device).to(memory_format=torch.channels_last)
 
 

@@ -30,7 +30,8 @@ def measure_peak_memory(model: nn.Module, image_size: tuple[int, int], *, thread
     The weights themselves are not in it, nor what the first pass of a process sets up.
 
     On CUDA it is what torch's allocator gave out. None where nothing can be measured: Linux alone can set the mark
-    back. `threads` are torch's; None: as many as here. `model` takes images [1, 3, H, W] and is left as it is.
+    back, and a process that takes too much is killed. `threads` are torch's; None: as many as here. `model` takes
+    images [1, 3, H, W] and is left as it is.
     """
     device = next(model.parameters()).device
     if device.type == "cuda":
@@ -40,7 +41,8 @@ def measure_peak_memory(model: nn.Module, image_size: tuple[int, int], *, thread
     command = [sys.executable, "-m", __name__, *map(str, (*image_size, threads or torch.get_num_threads()))]
     environment = {**os.environ, **ALLOCATION, "PYTHONPATH": os.pathsep.join(sys.path)}  # it knows the same classes
     shapes = pickle.dumps(shape_only(model))
-    return int(subprocess.run(command, env=environment, input=shapes, stdout=subprocess.PIPE, check=True).stdout)
+    finished = subprocess.run(command, env=environment, input=shapes, stdout=subprocess.PIPE, check=False)
+    return int(finished.stdout) if finished.returncode == 0 else None
 
 
 def has_high_water_mark() -> bool:

@@ -23,6 +23,7 @@ from mbseg.analysis.memory import PeakMemory
 from mbseg.errors import ConfigError
 from mbseg.heads.lraspp import LRASPP
 from mbseg.models.detection import SMALLEST_SIDE, DetectionModel
+from mbseg.models.prediction import scaled
 
 LARGEST_SIDE = 65536  # pixels
 USUAL_SIZE = (513, 513)  # of VOC's segmenters
@@ -80,7 +81,7 @@ def profile(
     if isinstance(model, DetectionModel):
         check_detector_request(image_size, scales, flip)
     shadow = shape_only(model)
-    passes = [run_pass(shadow, scale_size(image_size, scale), accounting) for scale in scales]
+    passes = [run_pass(shadow, scaled(image_size, scale), accounting) for scale in scales]
     mirrored = 2 if flip else 1
     operations = [operation for one in passes for operation in one.operations * mirrored]
     layers = tuple(layers_of(shadow, operations))
@@ -137,12 +138,6 @@ def run_pass(shadow: nn.Module, image_size: tuple[int, int], accounting: Account
 def unpriced_modules(model: nn.Module) -> set[str]:
     """LR-ASPP's product and sum are in no figure of the MobileNetV3 paper."""
     return {name for name, module in model.named_modules() if isinstance(module, LRASPP)}
-
-
-def scale_size(image_size: tuple[int, int], scale: float) -> tuple[int, int]:
-    """TensorFlow DeepLab's rule: sizes 2^k n + 1 keep their form, 513 becomes 257 at 0.5 and 897 at 1.75."""
-    height, width = image_size
-    return int((height - 1) * scale + 1), int((width - 1) * scale + 1)
 
 
 def layers_of(model: nn.Module, operations: Iterable[Operation]) -> Iterator[LayerCost]:

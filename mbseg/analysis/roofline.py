@@ -23,8 +23,9 @@ from torch.utils._pytree import tree_leaves
 
 from mbseg.analysis.complexity import charge_native, module_path
 from mbseg.analysis.peaks import DTYPES, Peaks
-from mbseg.analysis.profile import check_request, scale_size, shape_only
+from mbseg.analysis.profile import check_request, shape_only
 from mbseg.errors import ConfigError
+from mbseg.models.prediction import scaled
 
 Roof = Literal["compute", "cache", "memory"]
 
@@ -92,7 +93,7 @@ def roofline(
     if batch < 1:
         raise ConfigError(f"batch is {batch}; it must be 1 or more")
     shadow = shape_only(model)
-    passes = [work_of(shadow, (batch, 3, *scale_size(image_size, scale))) for scale in scales]
+    passes = [work_of(shadow, (batch, 3, *scaled(image_size, scale))) for scale in scales]
     by_layer: dict[tuple[str, str], list[Work]] = defaultdict(list)
     for work in [work for one in passes for work in one * (2 if flip else 1)]:
         by_layer[work.module, work.kind].append(work)

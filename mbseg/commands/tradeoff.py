@@ -69,7 +69,7 @@ def tradeoff(
         measure=not counts_only,
         measure_again=measure_again,
         cost=cost,
-        command=typed(grid, overrides, train=train, runs=runs, weights=weights),
+        command=typed(grid, overrides, train=train, runs=runs, weights=weights, cost=cost, counts_only=counts_only),
     )
     run(grid, folder, request)
     if json:
@@ -79,10 +79,21 @@ def tradeoff(
         print(f"charts          {folder / PNG}, {folder / PAGE}")
 
 
-def typed(grid: str, overrides: Sequence[str], *, train: bool, runs: Sequence[Path], weights: Sequence[Path]) -> str:
-    """The command again, as far as it decides what stands in the table."""
-    files = [*(["--runs", str(run)] for run in runs), *(["--weights", str(file)] for file in weights)]
-    options = [*(["--train"] if train else []), *(word for pair in files for word in pair)]
+def typed(
+    grid: str,
+    overrides: Sequence[str],
+    *,
+    train: bool,
+    runs: Sequence[Path],
+    weights: Sequence[Path],
+    cost: Axis,
+    counts_only: bool,
+) -> str:
+    """The command again, as far as it decides what stands in the table and the charts."""
+    options = [*(["--train"] if train else []), *(["--counts-only"] if counts_only else [])]
+    options += [word for run in runs for word in ("--runs", str(run))]
+    options += [word for file in weights for word in ("--weights", str(file))]
+    options += ["--cost", cost] if cost != "madds" else []
     return shlex.join(["mbseg", "tradeoff", grid, *overrides, *options])
 
 

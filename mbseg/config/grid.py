@@ -9,13 +9,14 @@ rows:
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from mbseg.config.load import Tree, explain, locate, merge, nested, read_with_base, read_yaml
+from mbseg.config.load import Tree, explain, locate, merge, nested, read_yaml, with_base
 from mbseg.config.schema import Section, Size
 from mbseg.errors import ConfigError
 
@@ -28,7 +29,7 @@ Axis = Annotated[list[Any], Field(min_length=1)] | Annotated[dict[str, Changes],
 class MeasureConfig(Section):
     """At which size costs and latencies are taken."""
 
-    image_size: Size | None = None  # (height, width); null: data.crop_size, of detection model.image_size
+    image_size: Size | None = None  # (height, width) of a picture; null: data.crop_size, of detection model.image_size
     accounting: Literal["native", "tf"] = "native"
 
 
@@ -86,20 +87,37 @@ def load_grid(file: str) -> tuple[GridConfig, Path]:
 def base_tree(grid: GridConfig, path: Path) -> Tree:
     """The keys of every row: the base's, under what the grid sets."""
     beside = path.parent / grid.base
-    base = read_with_base(beside if beside.is_file() else locate(grid.base))
+    base = read_base(beside if beside.is_file() else locate(grid.base))
     return merge(base, nested_tree(grid.set))
 
 
-def combinations(block: BlockConfig) -> Iterator[Combination]:
-    """Every choice of the axes that is not skipped; the last axis changes fastest."""
-    skipped = [nested_tree(changes) for changes in block.skip]
-    for options in itertools.product(*(options_of(*axis) for axis in block.axes.items())):
-        changes = nested_tree(block.set)
-        for _, change in options:
-            changes = merge(changes, change)
-        if not any(holds(changes, unwanted) for unwanted in skipped):
-            labels = (label for label, _ in options)
-            yield Combination(changes=changes, choice=dict(zip(block.axes, labels, strict=True)))
+def read_base(path: Path) -> Tree:
+    tree = read_yaml(path)
+    if "rows" in tree:
+        raise ConfigError(f"{path} is a grid itself; a grid's base is the config of one experiment")
+    return with_base(tree, path)
+
+
+def combinations(block: BlockConfig) -> list[Combination]:
+    """Every choice of the axes that is not skipped; the last axis changes fastest. ConfigError for too many."""
+    axes = [options_of(*axis) for axis in block.axes.items()]
+    if (count := math.prod(len(options) for options in axes)) > MOST_ROWS:
+        raise ConfigError(f"the axes {', '.join(block.axes)} have {count} combinations; {MOST_ROWS} are the most")
+    made = [combination(block, options) for options in itertools.product(*axes)]
+    for unwanted in map(nested_tree, block.skip):
+        kept = [one for one in made if not holds(one.changes, unwanted)]
+        if len(kept) == len(made):
+            raise ConfigError(f"skip {unwanted} leaves nothing out; name keys and values that a row has")
+        made = kept
+    return made
+
+
+def combination(block: BlockConfig, options: Sequence[tuple[str, Tree]]) -> Combination:
+    changes = nested_tree(block.set)
+    for _, change in options:
+        changes = merge(changes, change)
+    labels = (label for label, _ in options)
+    return Combination(changes=changes, choice=dict(zip(block.axes, labels, strict=True)))
 
 
 def options_of(name: str, axis: list[Any] | dict[str, Changes]) -> list[tuple[str, Tree]]:

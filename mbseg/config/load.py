@@ -25,7 +25,9 @@ def load_experiment(config: str, overrides: Sequence[str] = ()) -> Experiment:
     Raises ConfigError for a missing file, bad YAML, an unknown key or a value that is not allowed.
     """
     path = locate(config)
-    return make_experiment(read_with_base(path), overrides, source=str(path))
+    if "rows" in (tree := read_yaml(path)):
+        raise ConfigError(f"{path} is a grid of experiments; run it with mbseg tradeoff {config}")
+    return make_experiment(with_base(tree, path), overrides, source=str(path))
 
 
 def locate(config: str) -> Path:
@@ -57,8 +59,8 @@ def to_yaml(experiment: Experiment) -> str:
     return yaml.safe_dump(to_tree(experiment), sort_keys=False)
 
 
-def read_with_base(path: Path) -> Tree:
-    tree = read_yaml(path)
+def with_base(tree: Tree, path: Path) -> Tree:
+    """The tree of the file `path`, laid over its base if it names one."""
     base = tree.pop("base", None)
     if base is None:
         return tree

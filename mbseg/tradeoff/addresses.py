@@ -13,6 +13,7 @@ from mbseg.errors import WeightsError
 from mbseg.weights.imagenet import IMAGENET, PUBLISHED
 
 LENGTH = 16  # hexadecimal digits
+VERSION = 1  # a change of what a default means, or of how scores are counted, needs another
 OF_NO_CONSEQUENCE = (  # for the weights that come out, but for rounding
     *("device", "threads", "data.workers", "train.log_every", "train.samples", "train.checkpoint_every"),
 )
@@ -33,10 +34,11 @@ def training_address(experiment: Experiment) -> str:
 
 def score_address(training: str, experiment: Experiment) -> str:
     """Of the scores that these weights get in that experiment."""
-    tree = without(chosen(experiment), ("model.weights", "model.backbone.weights", "model.new_classifier"))
+    unnamed = ("model.weights", "model.backbone.weights", "model.new_classifier")
+    tree = without(chosen(with_classes(experiment)), unnamed)
     parts = {name: tree.get(name) for name in ("task", "model", "evaluate")}
-    val = {"data": data_of(experiment), "val": experiment.data.val}
-    return address({"training": training, **parts, **val})
+    data = {name: tree["data"].get(name) for name in ("val", "classes", "mean", "std")}
+    return address({"training": training, "pictures": data_of(experiment), **parts, **data})
 
 
 def chosen(experiment: Experiment) -> Tree:
@@ -45,13 +47,13 @@ def chosen(experiment: Experiment) -> Tree:
 
 
 def data_of(experiment: Experiment) -> str:
-    """The data set; where it lies counts if that is all that tells which one it is."""
+    """The data set; where it lies counts if that is all that tells which one it is. The others are taken as whole."""
     kind, root = experiment.data.kind, experiment.data.root
     return f"{kind} {root.resolve()}" if kind in OWN_PICTURES else kind
 
 
 def address(tree: Any) -> str:
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:LENGTH]
+    return hashlib.sha256(json.dumps([VERSION, tree], sort_keys=True).encode()).hexdigest()[:LENGTH]
 
 
 def without(tree: Tree, keys: tuple[str, ...]) -> Tree:

@@ -9,7 +9,7 @@ from mbseg.tradeoff.table import LATENCY, PAPER, columns_of
 
 MADDS, TIME, PARAMS, MEMORY = "multiply-adds [B]", "latency [ms]", "params [M]", "peak memory [MB]"
 COSTS = (MADDS, TIME, PARAMS, MEMORY)
-OFF_THE_AXES = (*LATENCY.values(), "p95 of net", "bound ms", "net / bound", "measured", "seeds", *PAPER)
+OFF_THE_AXES = (*LATENCY.values(), "p95 of net", "bound ms", "net / bound", "measured MB", "seeds", *PAPER)
 AXES = {"madds": MADDS, "latency": TIME, "params": PARAMS, "memory": MEMORY}  # what --cost may say
 
 

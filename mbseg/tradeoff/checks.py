@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from mbseg.analysis.complexity import Accounting
 from mbseg.build import builder
-from mbseg.config.schema import DataConfig, Experiment
+from mbseg.build_common import labels
+from mbseg.config.schema import DataConfig, ModelConfig
 from mbseg.data.loaders import check_batch_size
 from mbseg.errors import MbsegError
 from mbseg.tradeoff.addresses import training_address
@@ -24,9 +25,14 @@ def counted(row: Row, accounting: Accounting) -> Line:
 
 
 def check_training(rows: Sequence[Row]) -> None:
-    """Raises ConfigError or DataError, with the row's name, for what cannot be trained."""
+    """Raises ConfigError, DataError or WeightsError, with the row's name, for what cannot be trained.
+
+    The weights to start from are loaded once into every network, and so downloaded by now.
+    """
     pictures: dict[DataConfig, int] = {}
-    for row, training in trainings(rows):
+    built: set[ModelConfig] = set()
+    for row in rows:
+        training = next(iter(row.trainings.values()))  # the others have another seed
         with named(row):
             parts = builder(training.task)
             parts.check(training)
@@ -34,12 +40,9 @@ def check_training(rows: Sequence[Row]) -> None:
                 pictures[training.data] = len(parts.dataset(training, training.data.train, augment=True))
                 parts.dataset(training, training.data.val, augment=False)
             check_batch_size(pictures[training.data], training.train.batch_size, 1)
-
-
-def trainings(rows: Sequence[Row]) -> Iterator[tuple[Row, Experiment]]:
-    for row in rows:
-        for training in row.trainings.values():
-            yield row, training
+            if training.model not in built:
+                parts.model(training.model, len(labels(training).classes))
+                built.add(training.model)
 
 
 @contextmanager

@@ -48,9 +48,22 @@ class Line:
         """Of every seed."""
         return [float(result.scores[score]) for result in self.results if result.scores.get(score) is not None]
 
+    def lacks(self, seed: int) -> bool:
+        """Whether that training is not among the scored ones, though others of this row are."""
+        seeds = [result.seed for result in self.results]
+        return None not in seeds and seed not in seeds
+
     def mean(self, score: str) -> float | None:
         values = self.values(score)
         return statistics.fmean(values) if values else None
+
+    @property
+    def points_above_paper(self) -> float | None:
+        """None unless both have a score, and on the same split."""
+        printed, ours = self.published, self.mean(self.score_names[0])
+        if printed is None or printed.score_percent is None or ours is None:
+            return None
+        return 100 * ours - printed.score_percent if printed.is_scored_on(self.row.experiment.data.val) else None
 
 
 def record(line: Line) -> dict[str, Any]:
@@ -61,7 +74,7 @@ def record(line: Line) -> dict[str, Any]:
     seeds = [result.seed for result in line.results]
     return {
         "name": row.name,
-        **row.columns,
+        "columns": dict(row.columns),
         "group": row.group,
         "image_size": list(row.image_size),
         "accounting": cost.accounting,
@@ -96,19 +109,19 @@ def published_record(line: Line) -> dict[str, Any] | None:
     if printed is None:
         return None
     params, madds = printed.counted.params / 1e6, printed.counted.madds / 1e9
-    score, ours = printed.score_percent, line.mean(line.score_names[0])
     known = printed.params_millions is not None
     return {
         "source": printed.source,
         "split": printed.split,
         "params_millions": printed.params_millions,
         "madds_billions": printed.madds_billions,
-        "score_percent": score,
+        "score_percent": printed.score_percent,
+        "pretraining": printed.pretraining,
         "accounting": printed.accounting,
         "note": printed.note,
         "our_params_millions": params,
         "our_madds_billions": madds,
         "params_difference_millions": params - (printed.params_millions or 0.0) if known else None,
         "madds_difference_billions": madds - printed.madds_billions,
-        "score_difference_points": None if score is None or ours is None else 100 * ours - score,
+        "score_difference_points": line.points_above_paper,
     }

@@ -1,8 +1,9 @@
 """What the rows take on this machine: all of them in turns, so that a change of load meets all alike."""
 
 import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,49 +12,57 @@ import torch
 from mbseg.analysis.latency import Latency, TimedNetwork, measure_latencies
 from mbseg.analysis.measured_memory import measure_peak_memory
 from mbseg.analysis.peaks import Peaks, measure_peaks
-from mbseg.analysis.profile import scale_size
 from mbseg.analysis.roofline import roofline
 from mbseg.build import Model, builder
 from mbseg.build_common import labels
 from mbseg.config.schema import Experiment
 from mbseg.engine.device import pick_device
 from mbseg.files import write_atomically
+from mbseg.models.prediction import scaled
 from mbseg.output import progress_bar
 from mbseg.runtime.torch_backend import describe, prepare
 from mbseg.tradeoff.addresses import address, chosen
 from mbseg.tradeoff.lines import Measured
 from mbseg.tradeoff.rows import Row
-from mbseg.weights.report import load_state
-from mbseg.weights.store import read_weights
 
 SECONDS_PER_ROW = 4.0
+META = torch.device("meta")
 
 Found = dict[str, Measured]  # by the row's name
 
 
-def measured_once(rows: Sequence[Row], weights: Mapping[str, Path], file: Path, *, again: bool) -> Found:
+def measured_once(rows: Sequence[Row], file: Path, *, again: bool) -> Found:
     """The measures in `file` if they are of these rows on this machine, else new ones, which are then kept there."""
-    key = address([conditions_of(rows), [(row.name, asks(row), row.name in weights) for row in rows]])
+    key = measures_address(rows)
     if not again and (kept := read_measures(file, key)) is not None:
         return kept
-    found = measure(rows, weights)
+    found = measure(rows)
     content = {"address": key, "rows": {name: asdict(one) for name, one in found.items()}}
     write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
     return found
 
 
-def conditions_of(rows: Sequence[Row]) -> list[object]:
-    """The machine, as far as it can be told, and the threads."""
-    return [platform.node(), platform.processor(), torch.__version__, torch.get_num_threads(), device_of(rows).type]
+def measures_address(rows: Sequence[Row]) -> str:
+    """Of the machine, as far as it can be told, and of all that its times depend on."""
+    first = rows[0].experiment
+    threads = first.threads or os.cpu_count()
+    machine = [platform.node(), platform.machine(), processor(), torch.__version__, threads, first.device]
+    return address([machine, [(row.name, asks(row)) for row in rows]])
+
+
+def processor() -> str:
+    """Its name; on Linux Python does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def asks(row: Row) -> dict[str, object]:
-    tree = chosen(row.experiment)
-    return {"size": row.image_size, **{part: tree.get(part) for part in ("task", "model", "evaluate")}}
-
-
-def device_of(rows: Sequence[Row]) -> torch.device:
-    return pick_device(rows[0].experiment.device)
+    tree, classes = chosen(row.experiment), len(labels(row.experiment).classes)
+    parts = {part: tree.get(part) for part in ("task", "model", "evaluate")}
+    return {"size": row.image_size, "classes": classes, **parts}
 
 
 def read_measures(file: Path, key: str) -> Found | None:
@@ -66,63 +75,57 @@ def read_measures(file: Path, key: str) -> Found | None:
     return None
 
 
-def measure(rows: Sequence[Row], weights: Mapping[str, Path]) -> Found:
-    models = {row.name: build(row.experiment, weights.get(row.name)) for row in rows}
-    networks = [timed(row, models[row.name], trained=row.name in weights) for row in rows]
-    threads = rows[0].experiment.threads
+def measure(rows: Sequence[Row]) -> Found:
+    first = rows[0].experiment
+    device = pick_device(first.device)
     with progress_bar() as report:
         latencies = measure_latencies(
-            networks,
-            device=device_of(rows),
-            threads=threads,
-            seconds=SECONDS_PER_ROW * len(networks),
+            [timed(row, device) for row in rows],
+            device=device,
+            threads=first.threads,
+            seconds=SECONDS_PER_ROW * len(rows),
             on_run=report,
         )
-    peaks = peaks_of(rows)
+    peaks = peaks_of(rows) if device.type == "cpu" else {}
     return {
-        row.name: measured(row, models[row.name], latency, peaks.get(row.experiment.evaluate.precision))
+        row.name: measured(row, latency, peaks.get(row.experiment.evaluate.precision))
         for row, latency in zip(rows, latencies, strict=True)
     }
 
 
 def peaks_of(rows: Sequence[Row]) -> dict[str, Peaks]:
-    """By precision; those of a CPU alone are known."""
-    if device_of(rows).type != "cpu":
-        return {}
+    """By precision."""
     threads = rows[0].experiment.threads
     precisions = dict.fromkeys(row.experiment.evaluate.precision for row in rows)
     return {precision: measure_peaks(threads=threads, precision=precision) for precision in precisions}
 
 
-def build(experiment: Experiment, weights: Path | None) -> Model:
-    """With the weights that were scored, where they are at hand."""
-    model: Model = builder(experiment.task).model(experiment.model, len(labels(experiment).classes), weights=False)
-    if weights:
-        load_state(model, read_weights(weights)[0], origin=str(weights))
+def build(experiment: Experiment, device: torch.device) -> Model:
+    """Untrained: times do not depend on weights. On meta it takes no memory."""
+    with device:
+        model: Model = builder(experiment.task).model(experiment.model, len(labels(experiment).classes), weights=False)
     return model.eval()
 
 
-def timed(row: Row, model: Model, *, trained: bool) -> TimedNetwork:
+def timed(row: Row, device: torch.device) -> TimedNetwork:
+    """All rows alike, trained or not: what follows the network has noise to deal with."""
     passes = row.experiment.evaluate
     return TimedNetwork(
-        model=prepare(model, backend=passes.backend, precision=passes.precision),
+        model=prepare(build(row.experiment, device), backend=passes.backend, precision=passes.precision),
         image_size=row.image_size,
         scales=passes.scales,
         flip=passes.flip,
         backend=describe(passes.backend, passes.precision),
-        trained=trained,
     )
 
 
-def measured(row: Row, model: Model, latency: Latency, peaks: Peaks | None) -> Measured:
-    """The peak memory is that of the largest pass."""
-    largest = scale_size(row.image_size, max(row.experiment.evaluate.scales))
+def measured(row: Row, latency: Latency, peaks: Peaks | None) -> Measured:
     return Measured(
         latency_ms={name: timing.median_ms for name, timing in latency.columns.items()},
         p95_ms={name: timing.p95_ms for name, timing in latency.columns.items()},
         runs={name: timing.runs for name, timing in latency.columns.items()},
-        bound_ms=bound_ms(row, model, peaks) if peaks else None,
-        peak_activation_bytes=measure_peak_memory(model, largest, threads=row.experiment.threads),
+        bound_ms=bound_ms(row, peaks) if peaks else None,
+        peak_activation_bytes=peak_bytes(row, latency.device),
         threads=latency.threads,
         device=latency.device,
         backend=latency.backend,
@@ -130,6 +133,15 @@ def measured(row: Row, model: Model, latency: Latency, peaks: Peaks | None) -> M
     )
 
 
-def bound_ms(row: Row, model: Model, peaks: Peaks) -> float:
-    passes = row.experiment.evaluate
+def bound_ms(row: Row, peaks: Peaks) -> float:
+    passes, model = row.experiment.evaluate, build(row.experiment, META)
     return roofline(model, peaks, image_size=row.image_size, scales=passes.scales, flip=passes.flip).ms
+
+
+def peak_bytes(row: Row, device: str) -> int | None:
+    """Of the largest pass; of the plain network alone, which is also what is counted."""
+    passes = row.experiment.evaluate
+    if (passes.backend, passes.precision) != ("eager", "fp32"):
+        return None
+    largest = scaled(row.image_size, max(passes.scales))
+    return measure_peak_memory(build(row.experiment, torch.device(device)), largest, threads=row.experiment.threads)

@@ -14,6 +14,8 @@ from mbseg.config.schema import BackboneConfig, Experiment
 from mbseg.heads.zoo import HeadOptions, plan_head
 
 MF_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)  # of Table 7, arXiv:1801.04381
+V3_PAPER = "arXiv:1905.02244, Table 6"
+WITHOUT_NORM = "the paper's params leave batch norm's out"
 COMMON_BACKBONE = BackboneConfig()
 
 
@@ -28,7 +30,12 @@ class Published:
     score_percent: float | None  # mIoU, or COCO AP@[.5:.95]
     accounting: Accounting
     counted: Cost
+    pretraining: str = ""
     note: str = ""
+
+    def is_scored_on(self, split: str) -> bool:
+        """Whether ours on that split may be set against the paper's."""
+        return self.split.split()[-1] == split
 
 
 def published(experiment: Experiment) -> Published | None:
@@ -46,9 +53,11 @@ def changed_backbone(config: BackboneConfig) -> bool:
 
 
 def published_segmenter(experiment: Experiment) -> Published | None:
-    passes = experiment.evaluate
+    passes, head = experiment.evaluate, experiment.model.head
     mf = passes.flip and passes.scales == MF_SCALES
     if not mf and (passes.flip or passes.scales != (1.0,)):
+        return None
+    if head.refine or head.rates or head.low_at or experiment.data.classes:
         return None
     row = find(experiment.data.kind, network_of(experiment), mf=mf)
     if row is None:
@@ -61,19 +70,17 @@ def published_segmenter(experiment: Experiment) -> Published | None:
         score_percent=row.miou_percent,
         accounting=row.source.accounting,
         counted=cost_of(experiment, row.source.image_size, row.source.accounting),
+        pretraining=row.source.pretraining,
         note=row.note,
     )
 
 
 def network_of(experiment: Experiment) -> Network:
     """What the config leaves to the head is filled in. Raises ConfigError."""
-    backbone, head = experiment.model.backbone, experiment.model.head
-    kind = head.kind or "deeplabv3"
-    asked = HeadOptions(kind, head.aspp, head.at, head.low_at, head.channels)
-    options = plan_head(asked, backbone.name).options
+    backbone, options = experiment.model.backbone, head_options(experiment)
     return Network(
         backbone=backbone.name,
-        head=kind,
+        head=options.kind,
         at=options.at or "",
         channels=options.channels or 0,
         aspp=options.aspp,
@@ -81,6 +88,14 @@ def network_of(experiment: Experiment) -> Network:
         reduced_tail=backbone.reduced_tail,
         output_stride=experiment.model.output_stride,
     )
+
+
+def head_options(experiment: Experiment) -> HeadOptions:
+    head = experiment.model.head
+    asked = HeadOptions(
+        head.kind or "deeplabv3", head.aspp, head.at, head.low_at, head.channels, head.rates, head.refine, head.dropout
+    )
+    return plan_head(asked, experiment.model.backbone.name).options
 
 
 def published_detector(experiment: Experiment) -> Published | None:
@@ -103,6 +118,7 @@ def printed(row: PublishedDetector, experiment: Experiment) -> Published:
         score_percent=row.ap_percent,
         accounting="native",
         counted=cost_of(experiment, IMAGE_SIZE, "native", num_classes=row.network.num_classes),
+        note=WITHOUT_NORM if row.title == V3_PAPER else "",
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from mbseg.files import write_atomically
 from mbseg.tradeoff.chart import AXES, chart_page, chart_png
 from mbseg.tradeoff.lines import SCORE_NAMES, Line
+from mbseg.tradeoff.published import Published
 from mbseg.tradeoff.table import as_csv, as_json, as_markdown
 
 MARKDOWN, CSV, JSON, PNG, PAGE = "table.md", "table.csv", "table.json", "pareto.png", "pareto.html"
@@ -40,12 +41,15 @@ def caption(lines: Sequence[Line]) -> str:
     if first.measured:
         conditions = dict.fromkeys(line.measured.backend for line in lines if line.measured)
         threads = first.measured.threads
-        said.append(f"times of one picture on {first.measured.device}, {threads} threads, {', '.join(conditions)}")
+        said.append(f"times of one picture on {first.measured.device}, {threads} threads, {', '.join(conditions)}, ")
+        said[-1] += "what follows the network has noise to deal with, its worst case"
     return "; ".join(said)
 
 
 def notes(lines: Sequence[Line]) -> Iterator[str]:
-    """What the bounds were reckoned with, and why a cell is blank."""
+    """What stands in the paper's columns, what the bounds were reckoned with, and why a cell is blank."""
+    yield from dict.fromkeys(paper_note(line.published) for line in lines if line.published)
+    yield from (f"{line.row.name}: {line.published.note}." for line in lines if line.published and line.published.note)
     every = [line.measured.peaks for line in lines if line.measured and line.measured.peaks]
     for peaks in {peaks["precision"]: peaks for peaks in every}.values():
         yield f"Bound: this machine's best, {peaks_text(peaks)}."
@@ -53,8 +57,16 @@ def notes(lines: Sequence[Line]) -> Iterator[str]:
     for line in lines:
         if line.why_no_score:
             reasons.setdefault(line.why_no_score, []).append(line.row.name)
+        elif missing := [str(seed) for seed in line.row.trainings if line.lacks(seed)]:
+            yield f"{line.row.name}: not scored with seed {', '.join(missing)}."
     for reason, names in reasons.items():
         yield f"No score of {'any row' if len(names) == len(lines) else '; '.join(names)}: {reason}."
+
+
+def paper_note(printed: Published) -> str:
+    from_elsewhere = f", pretrained on {printed.pretraining}" if printed.pretraining else ""
+    score = f"scores on {printed.split}{from_elsewhere}"
+    return f"Paper: {printed.source}; {score}; costs in {printed.accounting} accounting, as ours beside them."
 
 
 def peaks_text(peaks: Mapping[str, Any]) -> str:

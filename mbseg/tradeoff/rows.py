@@ -17,6 +17,7 @@ from mbseg.config.grid import (
 from mbseg.config.load import Tree, make_experiment, merge, parse_override
 from mbseg.config.schema import Experiment
 from mbseg.errors import ConfigError
+from mbseg.models.prediction import fit_longer_side
 
 Size = tuple[int, int]  # (height, width)
 
@@ -38,6 +39,7 @@ def rows_of(grid: GridConfig, path: Path, overrides: Sequence[str] = ()) -> list
     base = base_tree(grid, path)
     for override in overrides:
         base = merge(base, parse_override(override))
+        check_some_row_obeys(grid, override)
     rows = [row for block in grid.rows for row in rows_of_block(grid, block, base, str(path))]
     if len(rows) > MOST_ROWS:
         raise ConfigError(f"{path} has {len(rows)} rows; {MOST_ROWS} are the most")
@@ -48,6 +50,18 @@ def rows_of(grid: GridConfig, path: Path, overrides: Sequence[str] = ()) -> list
         if len({getattr(row.experiment, key) for row in rows}) > 1:
             raise ConfigError(f"{path}: {key} differs between rows, whose times could not be compared; set it for all")
     return rows
+
+
+def check_some_row_obeys(grid: GridConfig, override: str) -> None:
+    """A row's own value wins. Raises ConfigError where all rows have one."""
+    key = override.partition("=")[0]
+    if all(has(one.changes, key) for block in grid.rows for one in combinations(block)):
+        raise ConfigError(f"{override} changes no row, as all of them choose {key} themselves")
+
+
+def has(tree: Tree, key: str) -> bool:
+    first, _, rest = key.partition(".")
+    return first in tree and (not rest or has(tree[first], rest))
 
 
 def rows_of_block(grid: GridConfig, block: BlockConfig, base: Tree, source: str) -> Iterator[Row]:
@@ -61,7 +75,7 @@ def rows_of_block(grid: GridConfig, block: BlockConfig, base: Tree, source: str)
             columns={heading: words.fill(template) for heading, template in grid.columns.items()},
             experiment=experiment,
             trainings=trainings(block, combination, base, where),
-            image_size=grid.measure.image_size or own_size(experiment),
+            image_size=seen_size(experiment, grid.measure.image_size),
         )
 
 
@@ -77,8 +91,12 @@ def with_seed(experiment: Experiment, seed: int) -> Experiment:
     return experiment.model_copy(update={"train": experiment.train.model_copy(update={"seed": seed})})
 
 
-def own_size(experiment: Experiment) -> Size:
-    return experiment.model.image_size if experiment.task == "detection" else experiment.data.crop_size
+def seen_size(experiment: Experiment, picture: Size | None) -> Size:
+    """At which the network sees a picture of that size, None: as large as the training's crops."""
+    if experiment.task == "detection":
+        return experiment.model.image_size
+    protocol = experiment.evaluate
+    return protocol.pad_to or fit_longer_side(picture or experiment.data.crop_size, protocol.resize_longer_side)
 
 
 @dataclass(frozen=True)
@@ -94,5 +112,5 @@ class Words:
         sections = {name: getattr(self.experiment, name) for name in type(self.experiment).model_fields}
         try:
             return template.format(**sections, choice=self.combination.choice)
-        except (AttributeError, KeyError, IndexError, ValueError) as error:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise ConfigError(f"{self.source}: {template!r} cannot be filled in: {error}") from None

@@ -1,9 +1,8 @@
 """Where a row's scores come from: found, or made from weights that are there."""
 
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from mbseg.engine.run_folder import RunFolder
 from mbseg.errors import WeightsError
 from mbseg.evaluation import score
 from mbseg.tradeoff.addresses import digest_of, score_address, training_address
-from mbseg.tradeoff.published import network_of
+from mbseg.tradeoff.published import head_options
 from mbseg.tradeoff.results import Result, Results
 from mbseg.tradeoff.rows import Row
 from mbseg.weights.store import read_weights
@@ -51,11 +50,12 @@ def card_config(path: Path) -> dict[str, Any]:
 
 
 def network_facts(experiment: Experiment) -> tuple[object, ...]:
-    """What tells networks of a table apart."""
-    model, backbone = experiment.model, experiment.model.backbone
-    if experiment.task == "segmentation":
-        return (*network_of(experiment), backbone.bottleneck, backbone.shortcut)
-    return (backbone.name, backbone.width_mult, backbone.reduced_tail, model.image_size, model.head.maps)
+    """What tells networks apart; which weights they start from and how they pad is no part of it."""
+    model = experiment.model
+    backbone = model.backbone.model_copy(update={"weights": None, "padding": "symmetric"})
+    if experiment.task == "detection":
+        return (backbone, model.head, model.image_size)
+    return (backbone, head_options(experiment), model.output_stride)
 
 
 @dataclass
@@ -65,19 +65,21 @@ class Scorer:
     results: Results
     runs: dict[str, RunFolder]  # finished ones, by address of the training
     given: Sequence[Given] = ()
-    weights: dict[str, Path] = field(default_factory=dict)  # of rows, where the file is at hand
 
     def scored(self, row: Row) -> list[Result]:
         """Of every seed that can be scored without training, else of a given file that fits."""
         found = [self.of_seed(row, seed) for seed in row.trainings]
         known = [result for result in found if result]
-        if known:
-            return known
-        fitting = next((given for given in self.given if given.fits(row)), None)
-        return [self.of_file(row, fitting)] if fitting else []
+        fitting = None if known else self.fitting(row)
+        return [self.of_file(row, fitting)] if fitting else known
+
+    def fitting(self, row: Row) -> Given | None:
+        return next((given for given in self.given if given.fits(row)), None)
 
     def missing(self, row: Row) -> list[int]:
-        """The seeds that would have to be trained."""
+        """The seeds that have to be trained."""
+        if self.fitting(row):
+            return []
         return [
             seed
             for seed, training in row.trainings.items()
@@ -88,12 +90,10 @@ class Scorer:
         return self.results.find(score_address(training_address(row.trainings[seed]), row.experiment))
 
     def of_seed(self, row: Row, seed: int) -> Result | None:
-        training = training_address(row.trainings[seed])
-        run = self.runs.get(training)
-        if run:
-            self.weights.setdefault(row.name, run.best)
         if found := self.find(row, seed):
             return found
+        training = training_address(row.trainings[seed])
+        run = self.runs.get(training)
         if run is None:
             return None
         return self.make(row, row.experiment, run.best, seed=seed, origin=training, training=training_facts(run))
@@ -102,7 +102,6 @@ class Scorer:
         """The file's own preprocessing and protocol, with the row's stride, scales and flip, on the row's pictures."""
         origin = f"{given.path.name} {digest_of(given.path)}"
         experiment = as_evaluated(given.experiment, row.experiment)
-        self.weights.setdefault(row.name, given.path)
         found = self.results.find(score_address(origin, experiment))
         return found or self.make(row, experiment, given.path, seed=None, origin=origin, training={})
 
@@ -133,7 +132,7 @@ def as_evaluated(own: Experiment, row: Experiment) -> Experiment:
         update={
             "device": row.device,
             "threads": row.threads,
-            "data": own.data.model_copy(update={"root": row.data.root, "val": row.data.val}),
+            "data": own.data.model_copy(update={name: getattr(row.data, name) for name in ("kind", "root", "val")}),
             "evaluate": own.evaluate.model_copy(update=asked),
             "model": own.model.model_copy(update=stride) if own.task == "segmentation" else own.model,
         }
@@ -142,5 +141,5 @@ def as_evaluated(own: Experiment, row: Experiment) -> Experiment:
 
 def training_facts(run: RunFolder) -> dict[str, Any]:
     """What a reader wants to know of it; `seconds` on whatever machine that was."""
-    result = json.loads(run.result.read_text())
+    result = run.read_result() or {}
     return {"steps": result["step"], "seconds": result["seconds"], "threads": read_yaml(run.config).get("threads")}

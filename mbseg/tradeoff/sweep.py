@@ -1,13 +1,13 @@
 """From a grid to its table and charts. Whatever ends it, it goes on where it was: every finished part is kept."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mbseg.config.grid import load_grid
-from mbseg.errors import RunError
+from mbseg.errors import MbsegError, RunError
 from mbseg.files import sweep_temporaries
 from mbseg.tradeoff.addresses import training_address
 from mbseg.tradeoff.checks import check_training, counted
@@ -51,16 +51,16 @@ def tradeoff(file: str, output: Path, request: Request) -> list[Line]:
     rows = rows_of(grid, path, request.overrides)
     given = read_given(request.weights)
     lines = [counted(row, grid.measure.accounting) for row in rows]
-    if request.train:
-        check_training(rows)
+    kept = Results(output / "results", (path.with_suffix(""),))
+    scorer = Scorer(kept, finished_runs([output / "runs", *request.runs]), given)
+    missing = {row.name: scorer.missing(row) for row in rows} if request.train else {}
+    check_training([row for row in rows if missing.get(row.name)])
     with only_sweep_in(output):
-        kept = Results(output / "results", (path.with_suffix(""),))
-        scorer = Scorer(kept, finished_runs([output / "runs", *request.runs]), given)
-        failed = train_missing(rows, scorer, output / "runs", jobs=request.jobs) if request.train else {}
+        failed = train_missing(rows, missing, scorer, output / "runs", jobs=request.jobs)
         lines = [with_scores(line, scorer, failed) for line in lines]
         write_report(lines, grid.title, output, cost=request.cost, command=request.command)
         if request.measure:
-            found = measured_once(rows, scorer.weights, output / "measures.json", again=request.measure_again)
+            found = measured_once(rows, output / "measures.json", again=request.measure_again)
             lines = [replace(line, measured=found[line.row.name]) for line in lines]
             write_report(lines, grid.title, output, cost=request.cost, command=request.command)
     if failed:
@@ -69,20 +69,27 @@ def tradeoff(file: str, output: Path, request: Request) -> list[Line]:
     return lines
 
 
-def train_missing(rows: Sequence[Row], scorer: Scorer, folder: Path, *, jobs: int) -> dict[str, str]:
-    """Trains what no row can be scored without, and scores its rows as soon as it ends; gives what failed, and why."""
+def train_missing(
+    rows: Sequence[Row], missing: Mapping[str, Sequence[int]], scorer: Scorer, folder: Path, *, jobs: int
+) -> dict[str, str]:
+    """Trains the missing seeds, and scores their rows as soon as one ends; gives what failed, and why."""
 
     def finish(job: Job) -> None:
         scorer.runs[job.address] = job.run
         for row in rows:
-            scorer.scored(row)
+            if job.address in map(training_address, row.trainings.values()):
+                with suppress(MbsegError):  # it is tried again, and told, when all have ended
+                    scorer.scored(row)
 
-    missing = {row.name: scorer.missing(row) for row in rows}
     return train_all(jobs_of(rows, missing, folder), at_once=jobs, on_finished=finish)
 
 
-def with_scores(line: Line, scorer: Scorer, failed: dict[str, str]) -> Line:
-    results = scorer.scored(line.row)
+def with_scores(line: Line, scorer: Scorer, failed: Mapping[str, str]) -> Line:
+    """A row that cannot be scored leaves a blank, and says why; the others have theirs."""
+    try:
+        results = scorer.scored(line.row)
+    except MbsegError as error:
+        return replace(line, why_no_score=str(error))
     addresses = [training_address(training) for training in line.row.trainings.values()]
     why = next((failed[address] for address in addresses if address in failed), NOT_TRAINED)
     return replace(line, results=results, why_no_score="" if results else why)

@@ -26,8 +26,9 @@ def as_csv(lines: Sequence[Line]) -> bytes:
     """One flat line a row: what is nested in the JSON has its keys joined by dots."""
     records = [flat(record(line)) for line in lines]
     keys = list(dict.fromkeys(key for each in records for key in each))
+    keys = [key for key in keys if not any(other.startswith(f"{key}.") for other in keys)]  # blank where others nest
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, keys, lineterminator="\n")
+    writer = csv.DictWriter(text, keys, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
     return text.getvalue().encode()
@@ -38,9 +39,15 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
             found |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            found |= {f"{prefix}{key}.{name}": spaced([one.get(name) for one in value]) for name in value[0]}
         else:
-            found[f"{prefix}{key}"] = " ".join(map(str, value)) if isinstance(value, list) else value
+            found[f"{prefix}{key}"] = spaced(value) if isinstance(value, list) else value
     return found
+
+
+def spaced(values: list[Any]) -> str:
+    return " ".join(map(str, values))
 
 
 def as_markdown(lines: Sequence[Line]) -> str:
@@ -55,12 +62,14 @@ def as_markdown(lines: Sequence[Line]) -> str:
 
 def columns_of(lines: Sequence[Line]) -> dict[str, Cell]:
     scores = dict.fromkeys(score for line in lines for score in line.score_names)
+    own = dict.fromkeys(heading for line in lines for heading in line.row.columns)
     return {
         "row": lambda line: line.row.name,
+        **{heading: own_cell(heading) for heading in own},
         "params M": lambda line: f"{line.cost.params / 1e6:.3f}",
         "madds B": lambda line: f"{line.cost.madds / 1e9:.3f}",
         "memory MB": lambda line: f"{line.cost.peak_activation_bytes / 1e6:.1f}",
-        "measured": memory_cell,
+        "measured MB": memory_cell,
         **{heading: latency_cell(key) for key, heading in LATENCY.items()},
         "p95 of net": p95_cell,
         "bound ms": bound_cell,
@@ -69,6 +78,11 @@ def columns_of(lines: Sequence[Line]) -> dict[str, Cell]:
         "seeds": lambda line: " ".join(str(result.seed) for result in line.results if result.seed is not None),
         **PAPER,
     }
+
+
+def own_cell(heading: str) -> Cell:
+    """A column that the grid itself defines."""
+    return lambda line: line.row.columns.get(heading, BLANK)
 
 
 def latency_cell(column: str) -> Cell:
@@ -130,15 +144,15 @@ def ours_cell(line: Line) -> str:
 
 
 def difference_cell(line: Line) -> str:
-    """Of multiply-adds in per cent, of the score in points."""
-    printed = line.published
+    """Of params and multiply-adds in per cent, of the score in points."""
+    printed, points = line.published, line.points_above_paper
     if printed is None:
         return BLANK
-    madds = f"madds {100 * (printed.counted.madds / 1e9 / printed.madds_billions - 1):+.1f} %"
-    ours = line.mean(line.score_names[0])
-    if ours is None or printed.score_percent is None:
-        return madds
-    return f"{madds}, score {100 * ours - printed.score_percent:+.1f}"
+    params = printed.counted.params / 1e6 / printed.params_millions - 1 if printed.params_millions else None
+    madds = printed.counted.madds / 1e9 / printed.madds_billions - 1
+    parts = [f"params {100 * params:+.1f} %"] if params is not None else []
+    parts += [f"madds {100 * madds:+.1f} %"] + ([f"score {points:+.1f}"] if points is not None else [])
+    return ", ".join(parts)
 
 
 PAPER: dict[str, Cell] = {

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -48,7 +49,8 @@ class Job:
         write_atomically(self.config, to_yaml(self.experiment).encode())
         command = [sys.executable, "-m", "mbseg", "train", str(self.config), "--output", str(self.run.path), "--resume"]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)
+            prepare = partial(die_with, os.getpid())
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=prepare)
 
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -74,7 +76,7 @@ def jobs_of(rows: Sequence[Row], seeds: Mapping[str, Sequence[int]], folder: Pat
     """Of the named rows with these seeds; what several rows share is trained once, below `folder`."""
     jobs: dict[str, Job] = {}
     for row in rows:
-        for seed in seeds[row.name]:
+        for seed in seeds.get(row.name, ()):
             address = training_address(row.trainings[seed])
             jobs.setdefault(address, Job(row.name, address, row.trainings[seed], RunFolder(folder / address)))
     return list(jobs.values())
@@ -114,9 +116,9 @@ def stopped_at_the_end(running: list[Job]) -> Iterator[None]:
             job.stop()
 
 
-def die_with_parent() -> None:
+def die_with(parent: int) -> None:
     """Linux: a sweep that is killed takes its trainings with it, or a second one would write beside them."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() == 1:  # it died before this
+        if os.getppid() != parent:  # it died before this
             os._exit(1)

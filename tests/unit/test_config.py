@@ -18,10 +18,15 @@ def write(folder: Path, name: str, text: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("name", config_names())
+@pytest.mark.parametrize("name", [name for name in config_names() if not name.startswith("tradeoff/")])
 def test_every_shipped_config_is_valid(name: str) -> None:
     is_detection = "ssdlite" in name or "detection" in name
     assert load_experiment(name).task == ("detection" if is_detection else "segmentation")
+
+
+def test_a_grid_is_no_config() -> None:
+    with pytest.raises(ConfigError, match="is a grid of experiments; run it with mbseg tradeoff tradeoff/camvid"):
+        load_experiment("tradeoff/camvid")
 
 
 def test_the_resolved_config_read_again_is_the_same_experiment() -> None:

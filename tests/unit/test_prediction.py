@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mbseg.analysis.memory import PeakMemory
-from mbseg.analysis.profile import scale_size
 from mbseg.backbones.base import Backbone, FeatureInfo, Features
 from mbseg.create import create_segmenter
 from mbseg.models.class_map import class_map
@@ -177,10 +176,10 @@ def test_logits_of_every_pixel_are_summed_up_as_they_come() -> None:
     assert peak_bytes(twelve, images) == peak_bytes(three, images)
 
 
-@pytest.mark.parametrize("scale", [0.5, 0.75, 1.0, 1.25, 1.5, 1.75])
-@pytest.mark.parametrize("size", [(513, 513), (375, 500), (385, 513)])
-def test_a_scaled_picture_has_the_size_that_profile_counts(size: Size, scale: float) -> None:
-    assert scaled(size, scale) == scale_size(size, scale)
+def test_scaled_sizes_are_those_of_the_papers_six_scales() -> None:
+    """TensorFlow DeepLab's rule; 513 becomes the sizes of Table 7, arXiv:1801.04381."""
+    sides = [scaled((513, 375), scale) for scale in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)]
+    assert sides == [(257, 188), (385, 281), (513, 375), (641, 468), (769, 562), (897, 655)]
 
 
 @given(st.integers(1, 2000), st.sampled_from([8, 16, 32]))
