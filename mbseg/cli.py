@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cyclopts import App, CycloptsError, Parameter
 
-from mbseg.errors import MbsegError
+from mbseg.errors import MbsegError, first_line
 
 COMMANDS = {  # the functions are imported when they are asked for
     "quickstart": "Draw a small data set, train on it, evaluate, profile, write a report.",
@@ -58,6 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `mbseg ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        said = f"not enough memory ({first_line(error)})"
+        print(f"error: {said}; use smaller pictures, scales or batches", file=sys.stderr)
+        return USER_MISTAKE
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return USER_MISTAKE

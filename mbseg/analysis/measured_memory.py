@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from mbseg.analysis.profile import shape_only
+from mbseg.processes import ending_with_this
 
 PROCESS = Path("/proc/self")
 RESET_HIGH_WATER_MARK = "5"  # see proc_pid_clear_refs(5)
@@ -41,8 +42,17 @@ def measure_peak_memory(model: nn.Module, image_size: tuple[int, int], *, thread
     command = [sys.executable, "-m", __name__, *map(str, (*image_size, threads or torch.get_num_threads()))]
     environment = {**os.environ, **ALLOCATION, "PYTHONPATH": os.pathsep.join(sys.path)}  # it knows the same classes
     shapes = pickle.dumps(shape_only(model))
-    finished = subprocess.run(command, env=environment, input=shapes, stdout=subprocess.PIPE, check=False)
-    return int(finished.stdout) if finished.returncode == 0 else None
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # an interrupt from the keyboard is for this process
+        preexec_fn=ending_with_this(),
+    ) as child:
+        said, _ = child.communicate(shapes)
+    return int(said) if child.returncode == 0 else None
 
 
 def has_high_water_mark() -> bool:

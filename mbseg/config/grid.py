@@ -55,7 +55,7 @@ class BlockConfig(Section):
 class GridConfig(Section):
     """A table of experiments. `name`, `group` and `columns` are templates over the row's experiment."""
 
-    base: str  # a config: relative to this file, or a shipped one
+    base: Annotated[str, Field(min_length=1)]  # a config: relative to this file, or a shipped one
     title: str = ""
     set: Changes = Field(default_factory=dict)
     name: str  # of a row, such as "OS {model.output_stride}, {model.head.aspp} ASPP"
@@ -63,6 +63,13 @@ class GridConfig(Section):
     columns: dict[str, str] = Field(default_factory=dict)  # heading: template
     measure: MeasureConfig = MeasureConfig()
     rows: Annotated[list[BlockConfig], Field(min_length=1)]
+
+    @field_validator("title")
+    @classmethod
+    def title_is_one_line(cls, title: str) -> str:
+        if not title.isprintable():
+            raise ValueError(f"title {title!r} is more than one line of text")
+        return title
 
 
 class Combination(Section):
@@ -79,9 +86,14 @@ def load_grid(file: str) -> tuple[GridConfig, Path]:
     if "rows" not in tree:
         raise ConfigError(f"{path} has no rows, so it is no grid; configs/tradeoff holds some")
     try:
-        return GridConfig.model_validate(tree), path
+        grid = GridConfig.model_validate(tree)
+        for changes in (grid.set, *(block.set for block in grid.rows)):
+            nested_tree(changes)
     except ValidationError as error:
         raise ConfigError(explain(error, str(path), GridConfig)) from None
+    except RecursionError:
+        raise ConfigError(f"{path} holds itself; write every section out") from None
+    return grid, path
 
 
 def base_tree(grid: GridConfig, path: Path) -> Tree:
@@ -124,20 +136,25 @@ def options_of(name: str, axis: list[Any] | dict[str, Changes]) -> list[tuple[st
     """What an axis offers: words and changes."""
     if isinstance(axis, dict):
         return [(label, nested_tree(changes)) for label, changes in axis.items()]
-    return [(str(value), nested(name, value)) for value in axis]
+    return [(str(value), nested_tree({name: value})) for value in axis]
 
 
 def nested_tree(changes: Changes) -> Tree:
     """Dotted keys as sections in sections."""
     tree: Tree = {}
     for key, value in changes.items():
+        if not isinstance(key, str) or not all(key.split(".")):
+            raise ConfigError(f"{key!r} is no key of a config; write one such as model.output_stride")
         tree = merge(tree, nested(key, nested_tree(value) if isinstance(value, dict) else value))
     return tree
 
 
 def holds(tree: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
     """Whether all keys of `part` have these values in `tree`."""
-    return all(
-        holds(tree.get(key, {}), value) if isinstance(value, Mapping) else tree.get(key) == value
-        for key, value in part.items()
-    )
+    return all(agrees(tree.get(key), value) for key, value in part.items())
+
+
+def agrees(value: Any, wanted: Any) -> bool:
+    if isinstance(value, Mapping) and isinstance(wanted, Mapping):
+        return holds(value, wanted)
+    return bool(value == wanted)

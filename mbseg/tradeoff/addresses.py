@@ -24,11 +24,12 @@ TORCHVISION_V2_SHA256 = "b0353104"  # of mobilenet_v2's IMAGENET1K_V1, as torchv
 def training_address(experiment: Experiment) -> str:
     """Of the weights that a training gives. Raises WeightsError where it starts from a file that is not there."""
     experiment = with_classes(experiment)
-    weights = {
+    weights: dict[str, object] = {
         "model": contents_of(experiment.model.weights),
         "backbone": backbone_contents(experiment.model.backbone),
     }
-    unnamed = ("model.weights", "model.backbone.weights", *OF_NO_CONSEQUENCE)
+    unnamed = ("model.weights", "model.backbone.weights", "evaluate", *OF_NO_CONSEQUENCE)
+    weights["averaged"] = experiment.evaluate.ema
     return address({"weights": weights, "pictures": data_of(experiment), **without(chosen(experiment), unnamed)})
 
 

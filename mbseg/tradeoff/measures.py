@@ -1,7 +1,6 @@
 """What the rows take on this machine: all of them in turns, so that a change of load meets all alike."""
 
 import json
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -45,7 +44,7 @@ def measured_once(rows: Sequence[Row], file: Path, *, again: bool) -> Found:
 def measures_address(rows: Sequence[Row]) -> str:
     """Of the machine, as far as it can be told, and of all that its times depend on."""
     first = rows[0].experiment
-    threads = first.threads or os.cpu_count()
+    threads = first.threads or torch.get_num_threads()
     machine = [platform.node(), platform.machine(), processor(), torch.__version__, threads, first.device]
     return address([machine, [(row.name, asks(row)) for row in rows]])
 
@@ -70,7 +69,13 @@ def read_measures(file: Path, key: str) -> Found | None:
         content = json.loads(file.read_text())
         if content["address"] == key:
             return {name: Measured(**one) for name, one in content["rows"].items()}
-    except (OSError, ValueError, KeyError, TypeError):  # another version's, or torn: it is measured again
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # another version's, or torn: it is measured again
         pass
     return None
 

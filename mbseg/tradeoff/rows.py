@@ -1,9 +1,12 @@
 """From a grid to its rows: every one an experiment that could be run, checked before any is."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mbseg.config.grid import (
     MOST_ROWS,
@@ -15,11 +18,14 @@ from mbseg.config.grid import (
     nested_tree,
 )
 from mbseg.config.load import Tree, make_experiment, merge, parse_override
-from mbseg.config.schema import Experiment
+from mbseg.config.schema import Experiment, Section
 from mbseg.errors import ConfigError
 from mbseg.models.prediction import fit_longer_side
 
 Size = tuple[int, int]  # (height, width)
+FIELD = re.compile(
+    r"\{([a-z0-9_.]+)(?:\[([^\[\]{}]+)\])?\}"
+)  # {model.output_stride}, {data.crop_size[0]}, {choice[axis]}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ def rows_of(grid: GridConfig, path: Path, overrides: Sequence[str] = ()) -> list
         base = merge(base, parse_override(override))
         check_some_row_obeys(grid, override)
     rows = [row for block in grid.rows for row in rows_of_block(grid, block, base, str(path))]
+    if not rows:
+        raise ConfigError(f"{path}: every combination is skipped, so there are no rows")
     if len(rows) > MOST_ROWS:
         raise ConfigError(f"{path} has {len(rows)} rows; {MOST_ROWS} are the most")
     twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
@@ -61,7 +69,7 @@ def check_some_row_obeys(grid: GridConfig, override: str) -> None:
 
 def has(tree: Tree, key: str) -> bool:
     first, _, rest = key.partition(".")
-    return first in tree and (not rest or has(tree[first], rest))
+    return first in tree and (not rest or (isinstance(tree[first], dict) and has(tree[first], rest)))
 
 
 def rows_of_block(grid: GridConfig, block: BlockConfig, base: Tree, source: str) -> Iterator[Row]:
@@ -70,8 +78,8 @@ def rows_of_block(grid: GridConfig, block: BlockConfig, base: Tree, source: str)
         experiment = make_experiment(merge(base, combination.changes), source=where)
         words = Words(experiment, combination, where)
         yield Row(
-            name=words.fill(block.name or grid.name),
-            group=words.fill(block.group or grid.group),
+            name=words.fill(grid.name if block.name is None else block.name),
+            group=words.fill(grid.group if block.group is None else block.group),
             columns={heading: words.fill(template) for heading, template in grid.columns.items()},
             experiment=experiment,
             trainings=trainings(block, combination, base, where),
@@ -99,6 +107,16 @@ def seen_size(experiment: Experiment, picture: Size | None) -> Size:
     return protocol.pad_to or fit_longer_side(picture or experiment.data.crop_size, protocol.resize_longer_side)
 
 
+def key_of(experiment: Experiment, key: str) -> object:
+    """Keys of the schema alone. Raises KeyError for another one."""
+    section: object = experiment
+    for name in key.split("."):
+        if not isinstance(section, Section) or name not in type(section).model_fields:
+            raise KeyError(name)
+        section = getattr(section, name)
+    return section
+
+
 @dataclass(frozen=True)
 class Words:
     """What the templates of a row may name: the keys of its experiment, and `choice[axis]`."""
@@ -108,9 +126,21 @@ class Words:
     source: str
 
     def fill(self, template: str) -> str:
-        """Raises ConfigError for a key that is not there."""
-        sections = {name: getattr(self.experiment, name) for name in type(self.experiment).model_fields}
+        """In one line. Raises ConfigError for a key that is not there, and for what no file could hold."""
+        if any(brace in FIELD.sub("", template) for brace in "{}"):
+            raise self.refusal(template, "write {key.of.the.config} or {choice[axis]}")
+        text = " ".join(FIELD.sub(partial(self.value, template), template).split())
+        if not text or not text.isprintable():
+            raise self.refusal(template, "it gives nothing that can be read")
+        return text
+
+    def value(self, template: str, field: re.Match[str]) -> str:
+        key, index = field.groups()
         try:
-            return template.format(**sections, choice=self.combination.choice)
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            raise ConfigError(f"{self.source}: {template!r} cannot be filled in: {error}") from None
+            found: Any = self.combination.choice if key == "choice" else key_of(self.experiment, key)
+            return str(found if index is None else found[int(index) if isinstance(found, tuple) else index])
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+            raise self.refusal(template, f"there is no {field[0]}") from None
+
+    def refusal(self, template: str, why: str) -> ConfigError:
+        return ConfigError(f"{self.source}: {template!r} cannot be filled in: {why}")

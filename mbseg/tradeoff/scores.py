@@ -10,7 +10,7 @@ from mbseg.build_common import labels
 from mbseg.config.load import make_experiment, read_yaml
 from mbseg.config.schema import Experiment
 from mbseg.engine.run_folder import RunFolder
-from mbseg.errors import WeightsError
+from mbseg.errors import RunError, WeightsError, first_line
 from mbseg.evaluation import score
 from mbseg.tradeoff.addresses import digest_of, score_address, training_address
 from mbseg.tradeoff.published import head_options
@@ -109,7 +109,10 @@ class Scorer:
         self, row: Row, experiment: Experiment, file: Path, *, seed: int | None, origin: str, training: dict[str, Any]
     ) -> Result:
         logger.info("scoring %s%s", row.name, "" if seed is None else f", seed {seed}")
-        scores = score(experiment, read_weights(file)[0], origin=str(file))
+        try:
+            scores = score(experiment, read_weights(file)[0], origin=str(file))
+        except (RuntimeError, MemoryError) as error:  # torch's, of a picture or a scale too large for the memory
+            raise RunError(f"{row.name} could not be scored: {first_line(error)}") from error
         result = Result(
             address=score_address(origin, experiment),
             row=row.name,
@@ -142,4 +145,8 @@ def as_evaluated(own: Experiment, row: Experiment) -> Experiment:
 def training_facts(run: RunFolder) -> dict[str, Any]:
     """What a reader wants to know of it; `seconds` on whatever machine that was."""
     result = run.read_result() or {}
-    return {"steps": result["step"], "seconds": result["seconds"], "threads": read_yaml(run.config).get("threads")}
+    return {
+        "steps": result.get("step"),
+        "seconds": result.get("seconds"),
+        "threads": read_yaml(run.config).get("threads"),
+    }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mbseg.config.grid import load_grid
-from mbseg.errors import MbsegError, RunError
+from mbseg.errors import ConfigError, MbsegError, RunError
 from mbseg.files import sweep_temporaries
 from mbseg.tradeoff.addresses import training_address
 from mbseg.tradeoff.checks import check_training, counted
@@ -17,7 +17,7 @@ from mbseg.tradeoff.report import write_report
 from mbseg.tradeoff.results import Results
 from mbseg.tradeoff.rows import Row, rows_of
 from mbseg.tradeoff.runs import finished_runs
-from mbseg.tradeoff.scores import Scorer, read_given
+from mbseg.tradeoff.scores import Given, Scorer, read_given
 from mbseg.tradeoff.training import Job, jobs_of, train_all
 
 if sys.platform != "win32":
@@ -50,6 +50,7 @@ def tradeoff(file: str, output: Path, request: Request) -> list[Line]:
     grid, path = load_grid(file)
     rows = rows_of(grid, path, request.overrides)
     given = read_given(request.weights)
+    check_each_fits(given, rows)
     lines = [counted(row, grid.measure.accounting) for row in rows]
     kept = Results(output / "results", (path.with_suffix(""),))
     scorer = Scorer(kept, finished_runs([output / "runs", *request.runs]), given)
@@ -67,6 +68,14 @@ def tradeoff(file: str, output: Path, request: Request) -> list[Line]:
         said = f"{len(failed)} of the trainings failed, the first said: {next(iter(failed.values()))}"
         raise RunError(f"{said}; the table is in {output}, and another call tries again")
     return lines
+
+
+def check_each_fits(given: Sequence[Given], rows: Sequence[Row]) -> None:
+    for one in given:
+        if not any(one.fits(row) for row in rows):
+            raise ConfigError(
+                f"{one.path} is the network of no row, or has other classes; mbseg profile shows what it is"
+            )
 
 
 def train_missing(
@@ -99,7 +108,7 @@ def with_scores(line: Line, scorer: Scorer, failed: Mapping[str, str]) -> Line:
 def only_sweep_in(output: Path) -> Iterator[None]:
     """Makes the folder, and holds it against other sweeps; a killed one holds it no longer. Raises RunError."""
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        (output / "results").mkdir(parents=True, exist_ok=True)
         lock = (output / ".lock").open("w")
     except OSError as error:
         raise RunError(f"{output} cannot be written to: {error.strerror}; name another --output") from None

@@ -1,8 +1,5 @@
 """The trainings of a sweep: each a process of its own, so that several can run and none can spoil another."""
 
-import ctypes
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -10,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,11 +15,11 @@ from mbseg.config.load import to_yaml
 from mbseg.config.schema import Experiment
 from mbseg.engine.run_folder import RunFolder
 from mbseg.files import write_atomically
+from mbseg.processes import ending_with_this
 from mbseg.tradeoff.addresses import training_address
 from mbseg.tradeoff.rows import Row
 
 POLL_SECONDS = 0.5
-DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)
 
 
 @dataclass
@@ -49,8 +45,7 @@ class Job:
         write_atomically(self.config, to_yaml(self.experiment).encode())
         command = [sys.executable, "-m", "mbseg", "train", str(self.config), "--output", str(self.run.path), "--resume"]
         with self.log.open("wb") as log:
-            prepare = partial(die_with, os.getpid())
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=prepare)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=ending_with_this())
 
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -65,7 +60,8 @@ class Job:
 
     def last_words(self) -> str:
         lines = self.log.read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return last.removeprefix("error: ")
 
     def steps_done(self) -> int:
         last = deque(self.run.read_metrics(), maxlen=1)
@@ -114,11 +110,3 @@ def stopped_at_the_end(running: list[Job]) -> Iterator[None]:
     finally:
         for job in running:
             job.stop()
-
-
-def die_with(parent: int) -> None:
-    """Linux: a sweep that is killed takes its trainings with it, or a second one would write beside them."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before this
-            os._exit(1)

@@ -95,6 +95,22 @@ def test_a_base_may_lie_beside_its_grid(tmp_path: Path) -> None:
         (HEAD + "rows: [{axes: {model.output_stride: []}}]\n", "rows.0.axes.model.output_stride"),
         (HEAD + "rows: [{axes: {model.output_stride: 16}}]\n", "rows.0.axes.model.output_stride"),
         (HEAD + "rows: [{seeds: [1, 1]}]\n", "names a seed twice"),
+        (HEAD + "rows: [{name: '{model.__class__}'}]\n", "there is no {model.__class__}"),
+        (HEAD + "rows: [{name: '{model.output_stride:>9}'}]\n", "cannot be filled in"),
+        (HEAD + "rows: [{name: '{data.crop_size[a]}'}]\n", "there is no {data.crop_size[a]}"),
+        (HEAD + "rows: [{name: ''}]\n", "it gives nothing that can be read"),
+        (HEAD + 'rows: [{name: "x \\uD800"}]\n', "it gives nothing that can be read"),
+        (HEAD + "rows: [{skip: [{}]}]\n", "every combination is skipped"),
+        (HEAD + "rows: [{skip: [{model.head.asp: dense}]}]\n", "leaves nothing out"),
+        (HEAD + "rows: [{skip: [{model.output_stride.x: 1}]}]\n", "leaves nothing out"),
+        (HEAD + "rows: [{set: {model: {1: 2}}}]\n", "1 is no key of a config"),
+        (HEAD + "rows: [{axes: {'': [1]}}]\n", "'' is no key of a config"),
+        (HEAD + "set: &a {model: *a}\nrows: [{}]\n", "holds itself"),
+        (HEAD + 'title: "two\\nlines"\nrows: [{}]\n', "more than one line"),
+        (
+            HEAD.replace("camvid/deeplabv3_mobilenet_v2_os16_none", "tradeoff/camvid") + "rows: [{}]\n",
+            "is a grid itself",
+        ),
         (HEAD + "rows: [{}, {}]\n", "two rows are named"),
         (HEAD + "rows: [{name: a}, {name: b, set: {threads: 1}}]\n", "threads differs between rows"),
         (HEAD + "rows: [{name: '{model.nothing}'}]\n", "cannot be filled in"),
@@ -108,6 +124,17 @@ def test_a_grid_that_cannot_be_is_refused_in_one_line(tmp_path: Path, text: str,
     with pytest.raises(ConfigError) as caught:
         rows(tmp_path, text)
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_override_that_every_row_overrules_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model\.output_stride=8 changes no row"):
+        rows(tmp_path, HEAD + TWO_BY_TWO, "model.output_stride=8")
+
+
+def test_a_row_costs_what_its_protocol_makes_of_a_picture(tmp_path: Path) -> None:
+    sizes = "rows: [{axes: {evaluate.resize_longer_side: [257, 513]}, name: '{evaluate.resize_longer_side}'}]\n"
+    small, large = rows(tmp_path, f"{HEAD}measure: {{image_size: [513, 385]}}\n{sizes}")
+    assert (small.image_size, large.image_size) == ((257, 193), (513, 385))
 
 
 @pytest.mark.parametrize("name", [name for name in config_names() if name.startswith("tradeoff/")])

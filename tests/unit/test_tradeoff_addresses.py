@@ -32,6 +32,7 @@ def scored(*overrides: str, training: str = "one") -> str:
         "train.log_every=7",
         "train.samples=0",
         "train.checkpoint_every=9",
+        "evaluate.flip=true",
         "model.output_stride=16",
     ],
 )
