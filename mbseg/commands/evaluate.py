@@ -18,8 +18,8 @@ def evaluate(
 ) -> None:
     """Score weights on the validation split.
 
-    A segmenter's mIoU, IoU of each class and pixel accuracy; a detector's COCO AP with its twelve figures, AP of each
-    class, and VOC mAP.
+    A segmenter's mIoU, Boundary IoU, both of each class, and pixel accuracy; a detector's COCO AP with its twelve
+    figures, AP of each class, and VOC mAP.
 
     Parameters
     ----------

@@ -17,6 +17,7 @@ VERSION = 1  # a change of what a default means, or of how scores are counted, n
 OF_NO_CONSEQUENCE = (  # for the weights that come out, but for rounding
     *("device", "threads", "data.workers", "train.log_every", "train.samples", "train.checkpoint_every"),
 )
+ORIGIN = ("model.weights", "model.backbone.weights", "model.new_classifier")  # of the weights, no part of a network
 OWN_PICTURES = ("folder", "list", "coco_json")  # kinds of data that mean another data set in every place
 TORCHVISION_V2_SHA256 = "b0353104"  # of mobilenet_v2's IMAGENET1K_V1, as torchvision's own file name says
 
@@ -35,8 +36,7 @@ def training_address(experiment: Experiment) -> str:
 
 def score_address(training: str, experiment: Experiment) -> str:
     """Of the scores that these weights get in that experiment."""
-    unnamed = ("model.weights", "model.backbone.weights", "model.new_classifier")
-    tree = without(chosen(with_classes(experiment)), unnamed)
+    tree = without(chosen(with_classes(experiment)), ORIGIN)
     parts = {name: tree.get(name) for name in ("task", "model", "evaluate")}
     data = {name: tree["data"].get(name) for name in ("val", "classes", "mean", "std")}
     return address({"training": training, "pictures": data_of(experiment), **parts, **data})

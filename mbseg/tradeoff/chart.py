@@ -32,7 +32,7 @@ def measured_point(line: Line) -> Point | None:
 
 def published_point(line: Line) -> Point | None:
     printed = line.published
-    if printed is None or printed.score_percent is None or line.results:
+    if printed is None or printed.score_percent is None or line.mean(line.score_names[0]) is not None:
         return None
     score = SCORE_NAMES[line.score_names[0]]
     told = {**dict(details(line)), "score from": f"{printed.source}, {printed.split}"}

@@ -20,7 +20,7 @@ from mbseg.files import write_atomically
 from mbseg.models.prediction import scaled
 from mbseg.output import progress_bar
 from mbseg.runtime.torch_backend import describe, prepare
-from mbseg.tradeoff.addresses import address, chosen
+from mbseg.tradeoff.addresses import ORIGIN, address, chosen, without
 from mbseg.tradeoff.lines import Measured
 from mbseg.tradeoff.rows import Row
 
@@ -59,7 +59,7 @@ def processor() -> str:
 
 
 def asks(row: Row) -> dict[str, object]:
-    tree, classes = chosen(row.experiment), len(labels(row.experiment).classes)
+    tree, classes = without(chosen(row.experiment), ORIGIN), len(labels(row.experiment).classes)
     parts = {part: tree.get(part) for part in ("task", "model", "evaluate")}
     return {"size": row.image_size, "classes": classes, **parts}
 
@@ -69,13 +69,7 @@ def read_measures(file: Path, key: str) -> Found | None:
         content = json.loads(file.read_text())
         if content["address"] == key:
             return {name: Measured(**one) for name, one in content["rows"].items()}
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ):  # another version's, or torn: it is measured again
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # another version's, or damaged
         pass
     return None
 

@@ -23,9 +23,7 @@ from mbseg.errors import ConfigError
 from mbseg.models.prediction import fit_longer_side
 
 Size = tuple[int, int]  # (height, width)
-FIELD = re.compile(
-    r"\{([a-z0-9_.]+)(?:\[([^\[\]{}]+)\])?\}"
-)  # {model.output_stride}, {data.crop_size[0]}, {choice[axis]}
+FIELD = re.compile(r"\{([a-z0-9_.]+)(?:\[([^\[\]{}]+)\])?\}")  # {model.output_stride}, {choice[axis]}
 
 
 @dataclass(frozen=True)

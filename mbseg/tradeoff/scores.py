@@ -9,6 +9,7 @@ from typing import Any
 from mbseg.build_common import labels
 from mbseg.config.load import make_experiment, read_yaml
 from mbseg.config.schema import Experiment
+from mbseg.detectors import SSDLITE, default_maps
 from mbseg.engine.run_folder import RunFolder
 from mbseg.errors import RunError, WeightsError, first_line
 from mbseg.evaluation import score
@@ -54,7 +55,8 @@ def network_facts(experiment: Experiment) -> tuple[object, ...]:
     model = experiment.model
     backbone = model.backbone.model_copy(update={"weights": None, "padding": "symmetric"})
     if experiment.task == "detection":
-        return (backbone, model.head, model.image_size)
+        filled_in = {"kind": SSDLITE, "maps": model.head.maps or default_maps(backbone.name)}
+        return (backbone, model.head.model_copy(update=filled_in), model.image_size)
     return (backbone, head_options(experiment), model.output_stride)
 
 
