@@ -100,13 +100,8 @@ def head_options(experiment: Experiment) -> HeadOptions:
 
 def published_detector(experiment: Experiment) -> Published | None:
     """Papers print COCO with 80 or with 91 outputs: ours is counted with theirs."""
-    model = experiment.model
-    if (
-        experiment.data.classes
-        or experiment.data.kind != "coco"
-        or model.image_size != IMAGE_SIZE
-        or model.head.maps is not None
-    ):
+    model, data = experiment.model, experiment.data
+    if data.kind != "coco" or data.classes or model.image_size != IMAGE_SIZE or model.head.maps is not None:
         return None
     asked = DetectorNetwork(model.backbone.name, model.backbone.width_mult, model.backbone.reduced_tail)
     asked = asked._replace(box_plan=model.head.box_plan)
