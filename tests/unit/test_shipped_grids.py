@@ -1,6 +1,7 @@
 """The grids that come with mbseg, beside the configs and the results that come with it."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from mbseg.tradeoff.addresses import score_address, training_address
 from mbseg.tradeoff.results import Results
 from mbseg.tradeoff.rows import Row, rows_of
 
+ROOT = Path(__file__).parents[2]
 GRIDS = [name for name in config_names() if name.startswith("tradeoff/")]
 VOC = "voc/deeplabv3_"
 RECIPES = {  # row of voc_table7: the configs that train it, and that evaluate it
@@ -94,3 +96,11 @@ def test_every_shipped_result_is_of_a_row_and_a_seed_of_its_grid(grid: str) -> N
         result = Results(folder).find(file.stem)
         assert result is not None
         assert (result.row, result.seed, result.weights) == known[file.stem], file.name
+
+
+def test_the_grid_of_the_documentation_has_the_rows_that_it_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs/tradeoffs.md").read_text().split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "my_grid.yaml").write_text(text)
+    names = [row.name for row in rows_of(*load_grid(str(tmp_path / "my_grid.yaml")))]
+    widths = [f"width {width}, {head}" for width in ("0.5", "1.0") for head in ("no ASPP", "LR-ASPP")]
+    assert names == [*widths, "batch norm fused, fp32", "batch norm fused, bf16"]
