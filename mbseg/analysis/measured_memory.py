@@ -40,7 +40,8 @@ def measure_peak_memory(model: nn.Module, image_size: tuple[int, int], *, thread
     if device.type != "cpu" or not has_high_water_mark():
         return None
     command = [sys.executable, "-m", __name__, *map(str, (*image_size, threads or torch.get_num_threads()))]
-    environment = {**os.environ, **ALLOCATION, "PYTHONPATH": os.pathsep.join(sys.path)}  # it knows the same classes
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    environment = {**own, **ALLOCATION, "PYTHONPATH": os.pathsep.join(sys.path)}  # it knows the same classes
     shapes = pickle.dumps(shape_only(model))
     with subprocess.Popen(
         command,
