@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
+from mbseg.build_common import labels
 from mbseg.config.load import make_experiment
 from mbseg.config.schema import Experiment, ModelConfig
 from mbseg.errors import WeightsError
@@ -47,6 +49,14 @@ def builder(task: str) -> Builder:
     from mbseg import build_segmentation
 
     return build_segmentation
+
+
+def untrained(experiment: Experiment, *, device: str | torch.device, num_classes: int | None = None) -> Model:
+    """The model of an experiment as initialised, to be counted or timed; on "meta" it takes no memory."""
+    classes = num_classes or len(labels(experiment).classes)
+    with torch.device(device):
+        model: Model = builder(experiment.task).model(experiment.model, classes, weights=False)
+    return model
 
 
 def load(path: str | Path, *, device: str = "cpu") -> Model:

@@ -68,7 +68,7 @@ def measure_peaks(*, threads: int | None = None, precision: Precision = "fp32", 
 
 
 def computing(dtype: torch.dtype) -> list[Trial]:
-    """Matrix products and, since they come from another library, which may be twice as fast, 3x3 convolutions.
+    """Matrix products and, since they come from another library, which may be faster, 3x3 convolutions.
 
     The small ones are over before a busy machine interrupts them.
     """

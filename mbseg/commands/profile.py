@@ -48,18 +48,15 @@ def profile(
     latency
         Time one pass on this machine too; on the CPU also every layer, beside its roofline bound, and the peak memory.
     """
-    import torch
 
     from mbseg.analysis import profile as analysis
-    from mbseg.build import builder
-    from mbseg.build_common import labels
+    from mbseg.build import untrained
     from mbseg.targets import experiment_of
 
     experiment = experiment_of(target, overrides)
     own_size = experiment.model.image_size if experiment.task == "detection" else experiment.data.crop_size
     size, passes = image_size or own_size, experiment.evaluate
-    with torch.device("cpu" if latency else "meta"):
-        model = builder(experiment.task).model(experiment.model, len(labels(experiment).classes), weights=False)
+    model = untrained(experiment, device="cpu" if latency else "meta")
     cost = analysis.profile(model, image_size=size, accounting=accounting, scales=passes.scales, flip=passes.flip)
     measured = measure(model, size, experiment) if latency else None
     if json:

@@ -9,28 +9,28 @@ from typing import Any
 from mbseg.build_common import with_classes
 from mbseg.config.load import Tree
 from mbseg.config.schema import BackboneConfig, Experiment
-from mbseg.errors import WeightsError
 from mbseg.weights.imagenet import IMAGENET, PUBLISHED
+from mbseg.weights.states import sha256_of
 
 LENGTH = 16  # hexadecimal digits
 VERSION = 1  # a change of what a default means, or of how scores are counted, needs another
-OF_NO_CONSEQUENCE = (  # for the weights that come out, but for rounding
-    *("device", "threads", "data.workers", "train.log_every", "train.samples", "train.checkpoint_every"),
-)
+# For the weights that come out, but for rounding:
+OF_NO_CONSEQUENCE = ("device", "threads", "data.workers", "train.log_every", "train.samples", "train.checkpoint_every")
 ORIGIN = ("model.weights", "model.backbone.weights", "model.new_classifier")  # of the weights, no part of a network
 OWN_PICTURES = ("folder", "list", "coco_json")  # kinds of data that mean another data set in every place
+digest_of = cache(sha256_of)
 TORCHVISION_V2_SHA256 = "b0353104"  # of mobilenet_v2's IMAGENET1K_V1, as torchvision's own file name says
 
 
 def training_address(experiment: Experiment) -> str:
     """Of the weights that a training gives. Raises WeightsError where it starts from a file that is not there."""
     experiment = with_classes(experiment)
-    weights: dict[str, object] = {
+    weights = {
         "model": contents_of(experiment.model.weights),
         "backbone": backbone_contents(experiment.model.backbone),
+        "averaged": experiment.evaluate.ema,
     }
     unnamed = ("model.weights", "model.backbone.weights", "evaluate", *OF_NO_CONSEQUENCE)
-    weights["averaged"] = experiment.evaluate.ema
     return address({"weights": weights, "pictures": data_of(experiment), **without(chosen(experiment), unnamed)})
 
 
@@ -80,12 +80,3 @@ def backbone_contents(config: BackboneConfig) -> str | None:
 
 def contents_of(file: str | None) -> str | None:
     return None if file is None else digest_of(Path(file))
-
-
-@cache
-def digest_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None

@@ -12,9 +12,8 @@ from mbseg.analysis.latency import Latency, TimedNetwork, measure_latencies
 from mbseg.analysis.measured_memory import measure_peak_memory
 from mbseg.analysis.peaks import Peaks, measure_peaks
 from mbseg.analysis.roofline import roofline
-from mbseg.build import Model, builder
+from mbseg.build import untrained
 from mbseg.build_common import labels
-from mbseg.config.schema import Experiment
 from mbseg.engine.device import pick_device
 from mbseg.files import write_atomically
 from mbseg.models.prediction import scaled
@@ -25,7 +24,6 @@ from mbseg.tradeoff.lines import Measured
 from mbseg.tradeoff.rows import Row
 
 SECONDS_PER_ROW = 4.0
-META = torch.device("meta")
 
 Found = dict[str, Measured]  # by the row's name
 
@@ -99,18 +97,11 @@ def peaks_of(rows: Sequence[Row]) -> dict[str, Peaks]:
     return {precision: measure_peaks(threads=threads, precision=precision) for precision in precisions}
 
 
-def build(experiment: Experiment, device: torch.device) -> Model:
-    """Untrained: times do not depend on weights. On meta it takes no memory."""
-    with device:
-        model: Model = builder(experiment.task).model(experiment.model, len(labels(experiment).classes), weights=False)
-    return model.eval()
-
-
 def timed(row: Row, device: torch.device) -> TimedNetwork:
     """All rows alike, trained or not: what follows the network has noise to deal with."""
     passes = row.experiment.evaluate
     return TimedNetwork(
-        model=prepare(build(row.experiment, device), backend=passes.backend, precision=passes.precision),
+        model=prepare(untrained(row.experiment, device=device), backend=passes.backend, precision=passes.precision),
         image_size=row.image_size,
         scales=passes.scales,
         flip=passes.flip,
@@ -133,7 +124,7 @@ def measured(row: Row, latency: Latency, peaks: Peaks | None) -> Measured:
 
 
 def bound_ms(row: Row, peaks: Peaks) -> float:
-    passes, model = row.experiment.evaluate, build(row.experiment, META)
+    passes, model = row.experiment.evaluate, untrained(row.experiment, device="meta")
     return roofline(model, peaks, image_size=row.image_size, scales=passes.scales, flip=passes.flip).ms
 
 
@@ -143,4 +134,5 @@ def peak_bytes(row: Row, device: str) -> int | None:
     if (passes.backend, passes.precision) != ("eager", "fp32"):
         return None
     largest = scaled(row.image_size, max(passes.scales))
-    return measure_peak_memory(build(row.experiment, torch.device(device)), largest, threads=row.experiment.threads)
+    model = untrained(row.experiment, device=device)
+    return measure_peak_memory(model, largest, threads=row.experiment.threads)

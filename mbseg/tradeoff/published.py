@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from mbseg.analysis.complexity import Accounting
 from mbseg.analysis.profile import Cost, profile
 from mbseg.analysis.published import Network, find
 from mbseg.analysis.published_detectors import DETECTORS, IMAGE_SIZE, DetectorNetwork, PublishedDetector
-from mbseg.build import builder
-from mbseg.build_common import labels
+from mbseg.build import untrained
 from mbseg.config.schema import BackboneConfig, Experiment
 from mbseg.heads.zoo import HeadOptions, plan_head
 
@@ -126,8 +123,5 @@ def cost_of(
     experiment: Experiment, image_size: tuple[int, int], accounting: Accounting, *, num_classes: int | None = None
 ) -> Cost:
     """Of one picture, on the meta device. Raises ConfigError for a network that cannot be built."""
-    classes = num_classes or len(labels(experiment).classes)
-    with torch.device("meta"):
-        model = builder(experiment.task).model(experiment.model, classes, weights=False)
-    passes = experiment.evaluate
+    model, passes = untrained(experiment, device="meta", num_classes=num_classes), experiment.evaluate
     return profile(model, image_size=image_size, accounting=accounting, scales=passes.scales, flip=passes.flip)
