@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 WARNINGS_OFF = "-8"  # FFmpeg's AV_LOG_QUIET
+CAMERA_SECONDS = "2"  # that Linux waits for a frame of a camera before the read fails; else 10
 
 
 def quiet_cv2() -> Any:
     """The module cv2, imported when it is first needed and told to log nothing."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", WARNINGS_OFF)
+    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", CAMERA_SECONDS)
     import cv2
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
