@@ -12,16 +12,27 @@ if TYPE_CHECKING:
     from mbseg.build import load
     from mbseg.create import create_backbone, create_segmenter
     from mbseg.detectors import create_detector
+    from mbseg.joint import create_joint
     from mbseg.models.class_map import class_map
 
 __version__ = "0.1.0"
-__all__ = ["Variant", "class_map", "create_backbone", "create_detector", "create_segmenter", "load", "profile"]
+__all__ = [
+    "Variant",
+    "class_map",
+    "create_backbone",
+    "create_detector",
+    "create_joint",
+    "create_segmenter",
+    "load",
+    "profile",
+]
 
 _HOMES = {
     "Variant": "mbseg.backbones.variant",
     "class_map": "mbseg.models.class_map",
     "create_backbone": "mbseg.create",
     "create_detector": "mbseg.detectors",
+    "create_joint": "mbseg.joint",
     "create_segmenter": "mbseg.create",
     "load": "mbseg.build",
     "profile": "mbseg.analysis.profile",

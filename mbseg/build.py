@@ -11,15 +11,16 @@ from mbseg.config.load import make_experiment
 from mbseg.config.schema import Experiment, ModelConfig
 from mbseg.errors import WeightsError
 from mbseg.models.detection import DetectionModel
+from mbseg.models.joint import JointModel
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.weights.report import load_state
 from mbseg.weights.store import read_weights
 
-Model = SegmentationModel | DetectionModel
+Model = SegmentationModel | DetectionModel | JointModel
 
 
 class Builder(Protocol):
-    """What there is for each task: `build_segmentation` and `build_detection` are such modules."""
+    """What there is for each task: `build_segmentation`, `build_detection` and `build_joint` are such modules."""
 
     def model(self, config: ModelConfig, num_classes: int, *, weights: bool = True) -> Any:
         """The model of a config, with the weights it starts from unless `weights` is False."""
@@ -46,6 +47,10 @@ def builder(task: str) -> Builder:
         from mbseg import build_detection
 
         return build_detection
+    if task == "joint":
+        from mbseg import build_joint
+
+        return build_joint
     from mbseg import build_segmentation
 
     return build_segmentation

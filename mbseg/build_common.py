@@ -78,7 +78,15 @@ def labels(experiment: Experiment) -> Labels:
         raise ConfigError(
             f"data.kind {experiment.data.kind} has no classes of its own; name them: data.classes=[background, ...]"
         )
+    if experiment.task == "joint":
+        check_background(found)
     return Labels(found, colours(description, len(found)))
+
+
+def check_background(classes: Sequence[str]) -> None:
+    """Raises ConfigError: the others are those of objects."""
+    if classes[0] != BACKGROUND or len(classes) < 2:
+        raise ConfigError(f"the classes are {', '.join(classes)}; of task=joint they begin with {BACKGROUND}")
 
 
 def colours(description: DatasetDescription, count: int) -> Palette:
@@ -104,7 +112,7 @@ def object_classes(experiment: Experiment, description: DatasetDescription) -> t
 
 def with_classes(experiment: Experiment) -> Experiment:
     """With the classes of a detector's own data set in its config: the file that names them is read this once."""
-    if experiment.task == "segmentation" or experiment.data.classes:
+    if experiment.task != "detection" or experiment.data.classes:
         return experiment
     data = experiment.data.model_copy(update={"classes": labels(experiment).classes})
     return experiment.model_copy(update={"data": data})

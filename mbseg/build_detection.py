@@ -1,6 +1,8 @@
 """Detection from a config: model, data, task."""
 
 import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,7 +13,7 @@ from mbseg.config.schema import Experiment, ModelConfig
 from mbseg.data.box_check import check_boxes, report_boxes
 from mbseg.data.coco import MAX_SIDE
 from mbseg.data.description import load_description
-from mbseg.data.detection_dataset import DetectionDataset, Transform
+from mbseg.data.detection_dataset import DetectionDataset
 from mbseg.data.detection_layouts import find_annotations
 from mbseg.data.detection_resize import Resize
 from mbseg.data.detection_samples import AnnotatedSplit, Annotation
@@ -24,6 +26,9 @@ from mbseg.tasks.detection import DetectionTask
 from mbseg.tasks.detection_losses import DetectionLoss, DetectionLossOptions
 from mbseg.video.boxes import draw_boxes
 from mbseg.video.overlay import UInt8Array, side_by_side
+
+if TYPE_CHECKING:
+    from mbseg.data.detection_transforms import SeededDetectionTransform
 
 logger = logging.getLogger(__name__)
 
@@ -57,15 +62,19 @@ def dataset(experiment: Experiment, split: str, *, augment: bool) -> DetectionDa
     """A split, augmented for training or only resized. Raises DataError if there is no sound object in it."""
     config = experiment.data
     found = find_annotations(load_description(config.kind), config.root, split, labels(experiment).classes)
-    if not any(has_object(annotation) for annotation in found.annotations):
-        raise DataError(
-            f"no picture of split {split!r} in {config.root} has an object that is neither faulty nor difficult nor a "
-            "crowd; there is nothing to detect"
-        )
+    check_objects(found, split, config.root)
     if augment:
         tell_faulty_boxes(split, found)
     transform = transform_of(experiment) if augment else Resize(experiment.model.image_size)
     return DetectionDataset(found, transform, seed=experiment.train.seed)
+
+
+def check_objects(found: AnnotatedSplit, split: str, root: Path) -> None:
+    if not any(has_object(annotation) for annotation in found.annotations):
+        raise DataError(
+            f"no picture of split {split!r} in {root} has an object that is neither faulty nor difficult nor a "
+            "crowd; there is nothing to detect"
+        )
 
 
 def has_object(annotation: Annotation) -> bool:
@@ -81,7 +90,7 @@ def tell_faulty_boxes(name: str, split: AnnotatedSplit) -> None:
         logger.warning("split %r has %s; `mbseg check-data` names each", name, report)
 
 
-def transform_of(experiment: Experiment) -> Transform:
+def transform_of(experiment: Experiment) -> "SeededDetectionTransform":
     from mbseg.data.detection_transforms import detection_transform  # albumentations takes seconds to import
 
     augment = experiment.data.augment

@@ -11,7 +11,7 @@ from mbseg.data.description import load_description
 from mbseg.data.frequencies import inverse_log_weights
 from mbseg.data.layouts import find_pairs
 from mbseg.errors import ConfigError
-from mbseg.models.prediction import Protocol
+from mbseg.models.framing import Protocol
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.nn.norm import Normalize
 from mbseg.tasks.losses import LossWeights, SegmentationLoss
@@ -124,16 +124,21 @@ def check(experiment: Experiment) -> None:
     crop, stride = experiment.data.crop_size, experiment.model.output_stride
     if min(crop) < stride:
         raise ConfigError(f"data.crop_size {list(crop)} is smaller than the output stride {stride}; make it larger")
+    check_pictures(experiment, crop, "data.crop_size")
+
+
+def check_pictures(experiment: Experiment, size: tuple[int, int], key: str) -> None:
+    """Raises ConfigError for batches of pictures, whose size stands under `key`, that a head cannot be trained on."""
     if experiment.train.batch_size == 1:
         raise ConfigError(
             "train.batch_size is 1: the batch norm behind the image pooling needs two pictures or more; "
-            "use 2, and halve data.crop_size if memory is short"
+            f"use 2, and halve {key} if memory is short"
         )
     check_compiler(experiment)
     step = experiment.train.loss.stride
-    if step > 1 and (not experiment.model.align_corners or any((size - 1) % step for size in crop)):
+    if step > 1 and (not experiment.model.align_corners or any((side - 1) % step for side in size)):
         raise ConfigError(
-            f"loss.stride {step} needs model.align_corners and a data.crop_size of {step} * k + 1, not {list(crop)}"
+            f"loss.stride {step} needs model.align_corners and a {key} of {step} * k + 1, not {list(size)}"
         )
 
 

@@ -81,8 +81,7 @@ def create_segmenter(
     """
     if not isinstance(reduced_tail, bool):
         raise ConfigError(f"reduced_tail is {reduced_tail!r}; it is True or False here, as segmentation has one tail")
-    if not (isinstance(num_classes, int) and 1 <= num_classes <= 255):
-        raise ConfigError(f"num_classes is {num_classes!r}; 1 to 255 are possible, as 255 in a mask means ignored")
+    check_mask_classes(num_classes)
     check_width(width_mult)
     planned_head = plan_head(
         HeadOptions(head, choice("aspp", aspp, ASPP), head_at, low_at, head_channels, rates, refine, dropout), backbone
@@ -111,6 +110,11 @@ def start_from(
     logger.info("%s weights from %s: %s", name, weights, report)
     if keys := expectations(backbone, weights, name=name, width_mult=width_mult):
         logger.warning("these weights expect %s", keys)
+
+
+def check_mask_classes(num_classes: int) -> None:
+    if not (isinstance(num_classes, int) and 1 <= num_classes <= 255):
+        raise ConfigError(f"num_classes is {num_classes!r}; 1 to 255 are possible, as 255 in a mask means ignored")
 
 
 def check_width(width_mult: float) -> None:

@@ -48,10 +48,8 @@ def create_detector(
         raise ConfigError(f"num_classes is {num_classes!r}; 1 or more are possible, the background not counted")
     if not isinstance(reduced_tail, bool):
         raise ConfigError(f"reduced_tail is {reduced_tail!r}; it is True or False here, as detection has one tail")
-    if isinstance(maps, str):
-        raise ConfigError(f"maps is {maps!r}; it is a list of feature maps, fine to coarse, such as [{maps!r}]")
     size = known_size(image_size)
-    taps = tuple(maps) if maps is not None else default_maps(backbone)
+    taps = chosen_maps(backbone, maps)
     planned = plan_backbone(
         backbone,
         width_mult=width_mult,
@@ -61,12 +59,23 @@ def create_detector(
     )
     check_order(taps, planned.feature_info)
     extras = ExtraLayers(planned.feature_info, taps=taps, width_mult=width_mult, padding=variant.padding)
-    boxes = [len(shapes) for shapes in box_shapes(len(extras.channels), box_plan)]
-    prior = SIGMOID_PRIOR if scores == "sigmoid" else None
-    ssdlite = SSDLite(extras.channels, boxes, num_classes=num_classes, prior=prior)
+    ssdlite = ssdlite_on(extras, num_classes=num_classes, scores=scores, box_plan=box_plan)
     body = planned.build()
     start_from(body, weights, backbone, width_mult, fresh=narrowed(backbone, width_mult, taps))
     return DetectionModel(body, extras, ssdlite, image_size=size, scores=scores, box_plan=box_plan)
+
+
+def ssdlite_on(extras: ExtraLayers, *, num_classes: int, scores: Scores, box_plan: DefaultBoxPlan) -> SSDLite:
+    """The head that reads all maps of `extras`."""
+    boxes = [len(shapes) for shapes in box_shapes(len(extras.channels), box_plan)]
+    prior = SIGMOID_PRIOR if scores == "sigmoid" else None
+    return SSDLite(extras.channels, boxes, num_classes=num_classes, prior=prior)
+
+
+def chosen_maps(backbone: str, maps: Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(maps, str):
+        raise ConfigError(f"maps is {maps!r}; it is a list of feature maps, fine to coarse, such as [{maps!r}]")
+    return tuple(maps) if maps is not None else default_maps(backbone)
 
 
 def default_maps(backbone: str) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def print_json(result: dict[str, Any]) -> None:
 
 def scores_text(scores: dict[str, Any]) -> str:
     """What a reader wants to know: the figures, then every class. Runs of older versions lack Boundary IoU."""
-    named = DETECTION_FIGURES if "ap" in scores else SEGMENTATION_FIGURES
+    named = {"joint_score": "joint score"} | SEGMENTATION_FIGURES | DETECTION_FIGURES
     lines = [f"{name:<15} {shown(scores[key])}" for key, name in named.items() if key in scores]
     lines += class_table(scores)
     if scores["absent"]:
@@ -56,14 +56,14 @@ def scores_text(scores: dict[str, Any]) -> str:
 
 
 def class_table(scores: dict[str, Any]) -> list[str]:
-    """A line a class: its COCO AP, or its IoU and Boundary IoU."""
-    columns = {"COCO AP" if "ap" in scores else "IoU": scores["per_class"]}
-    if "per_class_boundary_iou" in scores:
-        columns["Boundary IoU"] = scores["per_class_boundary_iou"]
+    """A line a class: its IoU and Boundary IoU, its COCO AP, or all of them; the background has no AP."""
+    columns = {"IoU" if "miou" in scores else "COCO AP": scores["per_class"]}
+    others = {"Boundary IoU": "per_class_boundary_iou", "COCO AP": "per_class_ap"}
+    columns |= {heading: scores[key] for heading, key in others.items() if key in scores}
     lines = [f"{' and '.join(columns)} of each class"]
     width = max(len(name) for name in scores["per_class"])
     for name in scores["per_class"]:
-        figures = "  ".join(f"{column[name]:.4f}" for column in columns.values())
+        figures = "  ".join(f"{column[name]:.4f}" if name in column else "     -" for column in columns.values())
         lines.append(f"  {name:<{width}}  {figures}")
     return lines
 

@@ -20,7 +20,11 @@ from mbseg.training import train, write_picture
 from mbseg.video.overlay import grid
 
 SHEET = "overlays.jpg"
-SEEN = {"segmentation": "Picture, truth, prediction", "detection": "Truth, prediction"}  # side by side in the sheet
+SEEN = {  # side by side in the sheet
+    "segmentation": "Picture, truth, prediction",
+    "detection": "Truth, prediction",
+    "joint": "Picture, truth, prediction",
+}
 
 
 def quickstart(config: str, run: Path, overrides: Sequence[str]) -> str:
@@ -35,8 +39,7 @@ def quickstart(config: str, run: Path, overrides: Sequence[str]) -> str:
     trained = train(experiment, folder, resume=True)
     scores = evaluated(folder)
     say("4/4 counting costs, writing the report")
-    is_detection = experiment.task == "detection"
-    size = experiment.model.image_size if is_detection else experiment.data.crop_size
+    size = experiment.data.crop_size if experiment.task == "segmentation" else experiment.model.image_size
     cost = cost_summary(profile(build.load(folder.best), image_size=size))
     draw_sheet(folder)
     write_atomically(run / "report.md", report(folder, trained, scores, cost, SEEN[experiment.task]).encode())

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-NAMES = {"miou": "mIoU"}
+NAMES = {"miou": "mIoU", "joint_score": "mean of mIoU and AP50"}
 VAL_COLOUR, LOSS_COLOUR = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion: told apart by everybody
 
 

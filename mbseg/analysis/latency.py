@@ -10,28 +10,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mbseg.analysis.profile import check_detector_request, check_request
+from mbseg.analysis.profile import DETECTORS, check_detector_request, check_request
 from mbseg.analysis.timing import Laps, Report, Timing, share_time, summarize, time_ms, timed, torch_threads
 from mbseg.boxes.detections import Detections, RawDetections
 from mbseg.boxes.postprocess import postprocess
 from mbseg.errors import ConfigError
 from mbseg.models.class_map import class_map
 from mbseg.models.detection import DetectionModel
+from mbseg.models.framing import scaled
+from mbseg.models.joint import JointModel, JointPredictions
 from mbseg.models.mean_probabilities import Upsampling, mean_probabilities
-from mbseg.models.prediction import scaled
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.runtime.torch_backend import describe
 
 BACKEND = describe()
 Size = tuple[int, int]  # (height, width)
 Ending = Callable[..., object]  # takes what the network gives
+Model = SegmentationModel | DetectionModel | JointModel
+Prediction = Tensor | RawDetections | JointPredictions
 
 
 @dataclass(frozen=True)
 class TimedNetwork:
     """A network as it is to be timed: at which size, in how many passes, in which state."""
 
-    model: SegmentationModel | DetectionModel  # run as it is in eval mode on the device, else a copy of it
+    model: Model  # run as it is in eval mode on the device, else a copy of it
     image_size: Size
     scales: Sequence[float] = (1.0,)
     flip: bool = False
@@ -46,7 +49,8 @@ class Latency:
     The columns of a segmenter: "net", logits at the head's own stride; "upsampling_argmax", the class map done plainly,
     bilinear upsampling of all logits and then the arg-max; "class_map", the same classes from `class_map`. Those of a
     detector: "net", raw detections; "boxes", decoded and past the non-maximum suppression. It has the more to do the
-    more scores pass the threshold, and of a network that was never trained nearly all do.
+    more scores pass the threshold, and of a network that was never trained nearly all do. Of a network with both heads:
+    "net", and "class_map_boxes" for both.
 
     Of several passes each column is the sum of the passes' medians, without a percentile, and `runs` is the least that
     one of them ran. Behind each pass come, plainly, upsampling, softmax and an addition (the one arg-max is left out),
@@ -71,7 +75,7 @@ class Pass(NamedTuple):
 
 
 def measure_latency(
-    model: SegmentationModel | DetectionModel,
+    model: Model,
     image_size: Size,
     *,
     device: str | torch.device = "cpu",
@@ -139,30 +143,34 @@ def passes_of(network: TimedNetwork, batch: int, device: torch.device) -> Iterat
         yield Pass(partial(run_once, net, images, endings, network.trained), times=2 if network.flip else 1)
 
 
-def copy_on(model: SegmentationModel | DetectionModel, device: torch.device) -> SegmentationModel | DetectionModel:
+def copy_on(model: Model, device: torch.device) -> Model:
     return copy.deepcopy(model).eval().to(device).to(memory_format=torch.channels_last)
 
 
-def run_once(
-    net: SegmentationModel | DetectionModel, images: Tensor, endings: Mapping[str, Ending], trained: bool
-) -> Laps:
+def run_once(net: Model, images: Tensor, endings: Mapping[str, Ending], trained: bool) -> Laps:
     """Milliseconds of the network and of every ending."""
     prediction, net_ms = timed(lambda: net(images), images.device)
     seen = prediction if trained else noise_like(prediction)
     return {"net": net_ms, **{name: time_ms(partial(end, seen), images.device) for name, end in endings.items()}}
 
 
-def noise_like(prediction: Tensor | RawDetections) -> Tensor | RawDetections:
-    if isinstance(prediction, RawDetections):
-        return prediction._replace(class_logits=torch.randn_like(prediction.class_logits))
-    return torch.randn_like(prediction)
+def noise_like(prediction: Prediction) -> Prediction:
+    if isinstance(prediction, JointPredictions):
+        return JointPredictions(torch.randn_like(prediction.logits), noisy(prediction.raw))
+    return noisy(prediction) if isinstance(prediction, RawDetections) else torch.randn_like(prediction)
 
 
-def endings_of(network: TimedNetwork, net: SegmentationModel | DetectionModel, batch: int) -> dict[str, Ending]:
+def noisy(raw: RawDetections) -> RawDetections:
+    return raw._replace(class_logits=torch.randn_like(raw.class_logits))
+
+
+def endings_of(network: TimedNetwork, net: Model, batch: int) -> dict[str, Ending]:
     """What follows each pass, under the names of `Latency`'s columns."""
     size = network.image_size
     if isinstance(net, DetectionModel):
         return {"boxes": partial(detect, net, size, batch)}
+    if isinstance(net, JointModel):
+        return {"class_map_boxes": partial(answer_both, net, size, batch)}
     if len(network.scales) == 1 and not network.flip:
         return {
             "upsampling_argmax": lambda logits: upsample(net, logits, size).argmax(dim=1),
@@ -187,7 +195,11 @@ def add(net: SegmentationModel, size: Size, logits: Tensor) -> Tensor:
     return mean.class_map()
 
 
-def detect(net: DetectionModel, size: Size, batch: int, raw: RawDetections) -> list[Detections]:
+def answer_both(net: JointModel, size: Size, batch: int, prediction: JointPredictions) -> object:
+    return class_map(prediction.logits, size, net.align_corners), detect(net, size, batch, prediction.raw)
+
+
+def detect(net: DetectionModel | JointModel, size: Size, batch: int, raw: RawDetections) -> list[Detections]:
     """The boxes are those of `Selection` as it is by default."""
     return postprocess(raw, net.default_boxes(size), image_size=size, picture_sizes=[size] * batch, scores=net.scores)
 
@@ -215,7 +227,7 @@ def add_up(timings: Sequence[tuple[Timing, int]]) -> Timing:
 
 def check_network(network: TimedNetwork) -> None:
     check_request(network.image_size, "native", network.scales)
-    if isinstance(network.model, DetectionModel):
+    if isinstance(network.model, DETECTORS):
         check_detector_request(network.image_size, network.scales, network.flip)
 
 

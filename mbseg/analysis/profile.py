@@ -23,10 +23,12 @@ from mbseg.analysis.memory import PeakMemory
 from mbseg.errors import ConfigError
 from mbseg.heads.lraspp import LRASPP
 from mbseg.models.detection import SMALLEST_SIDE, DetectionModel
-from mbseg.models.prediction import scaled
+from mbseg.models.framing import scaled
+from mbseg.models.joint import JointModel
 
 LARGEST_SIDE = 65536  # pixels
 USUAL_SIZE = (513, 513)  # of VOC's segmenters
+DETECTORS = (DetectionModel, JointModel)  # made for one size and one pass
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,13 @@ def profile(
     """The cost of `model` on one picture of `image_size` (height, width), a batch of one.
 
     None is a detector's own size, and 513 x 513 for others. There is one pass for each of `scales`, at
-    `int((n - 1) * scale + 1)` pixels a side, and with `flip` a second one of its mirror image; a detector has a single
-    pass. The model may be any that takes images [1, 3, H, W]; it is left as it is. Raises ConfigError for an image
-    size, scales, a flip or an accounting that does not exist.
+    `int((n - 1) * scale + 1)` pixels a side, and with `flip` a second one of its mirror image; a detector, with a
+    segmentation head beside it or without, has a single pass. The model may be any that takes images [1, 3, H, W]; it
+    is left as it is. Raises ConfigError for an image size, scales, a flip or an accounting that does not exist.
     """
     image_size = image_size or usual_size(model)
     check_request(image_size, accounting, scales)
-    if isinstance(model, DetectionModel):
+    if isinstance(model, DETECTORS):
         check_detector_request(image_size, scales, flip)
     shadow = shape_only(model)
     passes = [run_pass(shadow, scaled(image_size, scale), accounting) for scale in scales]
@@ -107,7 +109,7 @@ def check_detector_request(image_size: tuple[int, int], scales: Sequence[float],
 
 
 def usual_size(model: nn.Module) -> tuple[int, int]:
-    return model.image_size if isinstance(model, DetectionModel) else USUAL_SIZE
+    return model.image_size if isinstance(model, DETECTORS) else USUAL_SIZE
 
 
 def shape_only(model: nn.Module) -> nn.Module:

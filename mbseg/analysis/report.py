@@ -18,6 +18,7 @@ LATENCY_COLUMNS = {
     "upsampling_argmax": "net + upsampling + arg-max",
     "class_map": "net + class_map",
     "boxes": "net + boxes (decoding, non-maximum suppression)",
+    "class_map_boxes": "net + class_map + boxes",
 }
 
 

@@ -25,7 +25,7 @@ from mbseg.analysis.complexity import charge_native, module_path
 from mbseg.analysis.peaks import DTYPES, Peaks
 from mbseg.analysis.profile import check_request, shape_only
 from mbseg.errors import ConfigError
-from mbseg.models.prediction import scaled
+from mbseg.models.framing import scaled
 
 Roof = Literal["compute", "cache", "memory"]
 

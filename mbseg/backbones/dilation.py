@@ -37,17 +37,24 @@ class BackbonePlan:
     blocks: tuple[BlockSpec, ...]  # dilated; nothing behind the deepest tap
     ends_expanded: bool  # of the last block only the expansion is built
     last_conv_channels: int | None  # None: not built
+    last_conv_stride: int  # in cells of the map before it
     endpoints: dict[str, Endpoint]
     feature_info: dict[str, FeatureInfo]
     activation: Activation  # of stem and last convolution
 
 
 def plan(
-    network: NetworkSpec, output_stride: int, taps: Sequence[str], kind: DilationPlan = "standard"
+    network: NetworkSpec,
+    output_stride: int,
+    taps: Sequence[str],
+    kind: DilationPlan = "standard",
+    *,
+    coarse_last_conv: bool = False,
 ) -> BackbonePlan:
     """The plan that gives the feature maps `taps` at `output_stride` (8, 16 or 32) and builds nothing else.
 
-    `kind` "torchvision" is for weights that were trained dilated by torchvision (see `dilate`).
+    `kind` "torchvision" is for weights that were trained dilated by torchvision (see `dilate`). `coarse_last_conv`
+    computes the last convolution only where the undilated network would.
     Raises ConfigError for another output stride, for an unknown tap and for no tap at all.
     """
     check_output_stride(output_stride)
@@ -59,13 +66,15 @@ def plan(
     if with_last_conv or deepest is None:
         deepest = Endpoint(len(network.blocks) - 1, expanded=False)
     blocks = tuple(dilate(network.blocks, output_stride, kind))
+    last_conv_stride = stride_behind(network.blocks) // stride_behind(blocks) if coarse_last_conv else 1
     return BackbonePlan(
         stem_channels=network.stem_channels,
         blocks=blocks[: deepest.block + 1],
         ends_expanded=deepest.expanded,
         last_conv_channels=network.last_conv_channels if with_last_conv else None,
+        last_conv_stride=last_conv_stride,
         endpoints=endpoints,
-        feature_info={name: describe(name, network, blocks, known) for name in taps},
+        feature_info={name: describe(name, network, blocks, known, last_conv_stride) for name in taps},
         activation=network.activation,
     )
 
@@ -116,12 +125,16 @@ def ends_of(level: int, first: int, last: int) -> dict[str, Endpoint]:
 
 
 def describe(
-    name: str, network: NetworkSpec, blocks: Sequence[BlockSpec], endpoints: dict[str, Endpoint]
+    name: str,
+    network: NetworkSpec,
+    blocks: Sequence[BlockSpec],
+    endpoints: dict[str, Endpoint],
+    last_conv_stride: int,
 ) -> FeatureInfo:
     """Channels and stride of a tap; `blocks` are the dilated ones."""
     if name == LAST_CONV:
         assert network.last_conv_channels is not None
-        return FeatureInfo(network.last_conv_channels, stride_behind(blocks))
+        return FeatureInfo(network.last_conv_channels, stride_behind(blocks) * last_conv_stride)
     block, expanded = endpoints[name].block, endpoints[name].expanded
     if block == STEM:
         return FeatureInfo(network.stem_channels, STEM_STRIDE)

@@ -80,5 +80,5 @@ def build_block(spec: BlockSpec, padding: Padding) -> nn.Module:
 def build_last_conv(plan: BackbonePlan) -> nn.Module | None:
     if plan.last_conv_channels is None:
         return None
-    activation = make_activation(plan.activation)
-    return ConvNormAct(plan.blocks[-1].out_channels, plan.last_conv_channels, activation=activation)
+    activation, channels = make_activation(plan.activation), plan.blocks[-1].out_channels
+    return ConvNormAct(channels, plan.last_conv_channels, stride=plan.last_conv_stride, activation=activation)

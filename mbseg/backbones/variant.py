@@ -11,7 +11,10 @@ from mbseg.nn.conv import Padding
 
 @dataclass(frozen=True)
 class Variant:
-    """The first three make room for other libraries' weights, the next two are the V2 paper's ablations."""
+    """The first three make room for other libraries' weights, the next two are the V2 paper's ablations.
+
+    The last two are for detectors.
+    """
 
     padding: Padding = "symmetric"
     channel_divisor: Literal[1, 8] = 8  # 1: the channels of a width are not rounded
@@ -19,6 +22,7 @@ class Variant:
     bottleneck: Bottleneck = "linear"
     shortcut: Shortcut = "bottleneck"
     narrow_last_conv: Literal[False, True] = False  # V2: shrinks below width 1, as in the detectors of the papers
+    coarse_last_conv: Literal[False, True] = False  # keeps its undilated stride, whatever that of the blocks before it
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that there is not."""

@@ -68,7 +68,7 @@ def plan_backbone(
     check_name(name)
     if name in MOBILENETS:
         network = network_spec(name, width_mult, reduced_tail, variant)
-        mobilenet = plan(network, output_stride, taps, variant.dilation_plan)
+        mobilenet = plan(network, output_stride, taps, variant.dilation_plan, coarse_last_conv=variant.coarse_last_conv)
         return PlannedBackbone(mobilenet.feature_info, lambda: MobileNet(mobilenet, padding=variant.padding))
     check_plain(name, width_mult, reduced_tail, variant)
     if name == RESNET:

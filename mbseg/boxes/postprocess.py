@@ -30,6 +30,13 @@ class Selection:
         if not all(0 <= threshold <= 1 for threshold in thresholds) or min(counts) < 1:
             raise ConfigError(f"{self}; thresholds lie between 0 and 1, counts are 1 or more")
 
+    def describe(self) -> str:
+        """In words, for beside a score."""
+        return (
+            f"scores above {self.score_threshold:g}, non-maximum suppression at IoU {self.iou_threshold:g} of "
+            f"{self.candidates} a class, at most {self.detections} boxes"
+        )
+
 
 def postprocess(
     raw: RawDetections,

@@ -15,6 +15,7 @@ def check_data(config: str, /, *overrides: Overrides, json: AsJson = False) -> N
     from mbseg.build_common import labels
     from mbseg.data.check import check_dataset
     from mbseg.data.check_detection import check_detection_dataset
+    from mbseg.data.check_joint import check_joint_dataset
     from mbseg.data.description import load_description
     from mbseg.output import progress_bar
     from mbseg.targets import experiment_of
@@ -27,6 +28,8 @@ def check_data(config: str, /, *overrides: Overrides, json: AsJson = False) -> N
     with progress_bar() as progress:
         if experiment.task == "detection":
             faults, contents = check_detection_dataset(*asked, progress=progress)
+        elif experiment.task == "joint":
+            faults, contents = check_joint_dataset(*asked, progress=progress)
         else:
             faults = check_dataset(*asked, progress=progress)
     if json:

@@ -42,7 +42,7 @@ def profile(
     target
         A config or a weights file.
     image_size
-        Height and width of the picture; data.crop_size if not given, of detection model.image_size.
+        Height and width of the picture; data.crop_size if not given, of detection and joint model.image_size.
     accounting
         native: what is computed; tf: what TensorFlow's profiler charged, and so what the papers print.
     latency
@@ -54,7 +54,7 @@ def profile(
     from mbseg.targets import experiment_of
 
     experiment = experiment_of(target, overrides)
-    own_size = experiment.model.image_size if experiment.task == "detection" else experiment.data.crop_size
+    own_size = experiment.data.crop_size if experiment.task == "segmentation" else experiment.model.image_size
     size, passes = image_size or own_size, experiment.evaluate
     model = untrained(experiment, device="cpu" if latency else "meta")
     cost = analysis.profile(model, image_size=size, accounting=accounting, scales=passes.scales, flip=passes.flip)

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from mbseg.config.schema import Experiment
+from mbseg.config.schema import Experiment, keys_of_other_tasks
 from mbseg.errors import ConfigError
 from mbseg.naming import hint
 from mbseg.resources import config_file, config_names
@@ -51,8 +51,18 @@ def make_experiment(tree: Mapping[str, Any], overrides: Sequence[str] = (), *, s
 
 
 def to_tree(experiment: Experiment) -> Tree:
-    """Every key with its resolved value, in plain types: what run folders and weights keep."""
-    return experiment.model_dump(mode="json")
+    """Every key that the task reads with its resolved value, in plain types: what run folders and weights keep."""
+    tree: Tree = experiment.model_dump(mode="json")
+    for key in keys_of_other_tasks(experiment.task):
+        remove(tree, key)
+    return tree
+
+
+def remove(tree: Tree, key: str) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        tree = tree[section]
+    del tree[name]
 
 
 def to_yaml(experiment: Experiment) -> str:

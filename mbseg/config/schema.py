@@ -39,7 +39,7 @@ class BackboneConfig(Section):
 
 
 class HeadConfig(Section):
-    kind: str | None = None  # deeplabv3 (null), lraspp, deeplabv3plus or smp:<decoder>; for detection ssdlite (null)
+    kind: str | None = None  # deeplabv3 (null), lraspp, deeplabv3plus, smp:<decoder>; of detection alone ssdlite (null)
     aspp: Literal["dense", "separable", "none"] | None = None  # null: "none", for deeplabv3plus "separable"
     at: str | None = None  # the tap the head reads; null: c5, or last_conv of MobileNetV3
     low_at: str | None = None  # the finer tap of lraspp (null: c3_expansion, or c3) and deeplabv3plus (null: c2)
@@ -59,7 +59,7 @@ class HeadConfig(Section):
 class ModelConfig(Section):
     backbone: BackboneConfig = BackboneConfig()
     output_stride: int = 16
-    image_size: tuple[InputSide, InputSide] = (320, 320)  # of detection: every picture is resized to it
+    image_size: tuple[InputSide, InputSide] = (320, 320)  # of detection and joint: every picture is resized to it
     head: HeadConfig = HeadConfig()
     align_corners: bool = True  # with picture sizes of stride * k + 1, feature i lies exactly on pixel stride * i
     weights: str | None = None  # start from a whole model
@@ -155,6 +155,13 @@ class DetectionLossConfig(Section):
     focal_gamma: NonNegative = 2.0
 
 
+class JointWeightsConfig(Section):
+    """How much the losses of each head count. A pixel's cross entropy is a small part of what a matched box costs."""
+
+    segmentation: Rate = 8.0
+    detection: Rate = 1.0
+
+
 class TrainConfig(Section):
     steps: Positive | None = None  # give steps or epochs
     epochs: Positive | None = None
@@ -164,9 +171,11 @@ class TrainConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     loss: LossConfig = LossConfig()  # of segmentation
     detection_loss: DetectionLossConfig = DetectionLossConfig()
+    joint_weights: JointWeightsConfig = JointWeightsConfig()
     clip_norm: Rate | None = None
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     freeze_norm: bool = False  # keep the backbone's batch-norm statistics
+    quantization_aware: bool = False  # round weights and maps to 8 bits on the way; a fine-tuning of `model.weights`
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes it natively
     channels_last: bool = True
     compile: bool = False
@@ -199,29 +208,34 @@ class EvaluateConfig(Section):
     pad_to: Size | None = None
     pad_value: Annotated[float, Field(ge=0, le=255)] = 127.5
     selection: SelectionConfig = SelectionConfig()  # of detection
-    backend: Literal["eager", "fused"] = "eager"  # fused: batch norm folded into the convolutions
+    # fused: batch norm folded into the convolutions; onnxruntime, openvino: converted for every size that comes up
+    backend: Literal["eager", "fused", "onnxruntime", "openvino"] = "eager"
     precision: Literal["fp32", "bf16"] = "fp32"  # of weights and activations; during a training its own
     ema: bool = True  # of a checkpoint that has both, the averaged weights
 
 
-OF_ONE_TASK = {
-    "segmentation": (
-        *("model.output_stride", "model.align_corners", "data.crop_size", "data.augment.scale", "data.augment.rotate"),
-        *(f"model.head.{key}" for key in ("aspp", "at", "low_at", "channels", "rates", "refine", "dropout")),
+Task = Literal["segmentation", "detection", "joint"]
+OF_SOME_TASKS: dict[tuple[Task, ...], tuple[str, ...]] = {
+    ("segmentation",): (
+        *("data.crop_size", "data.augment.scale", "data.augment.rotate"),
         *(f"evaluate.{key}" for key in ("scales", "flip", "resize_longer_side", "pad_to", "pad_value")),
-        "train.loss",
     ),
-    "detection": (
+    ("segmentation", "joint"): (
+        *("model.output_stride", "model.align_corners", "train.loss"),
+        *(f"model.head.{key}" for key in ("aspp", "at", "low_at", "channels", "rates", "refine", "dropout")),
+    ),
+    ("detection", "joint"): (
         *("model.image_size", "model.head.maps", "model.head.scores", "model.head.box_plan"),
         *("data.augment.zoom_out", "data.augment.iou_crop", "train.detection_loss", "evaluate.selection"),
     ),
+    ("joint",): ("train.joint_weights",),
 }
 
 
 class Experiment(Section):
     """Everything that decides a training and its evaluation."""
 
-    task: Literal["segmentation", "detection"] = "segmentation"
+    task: Task = "segmentation"
     device: str = "auto"  # cuda, mps, cpu
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None  # CPU threads; null: torch's own choice
     model: ModelConfig = ModelConfig()
@@ -230,14 +244,18 @@ class Experiment(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
 
     @model_validator(mode="after")
-    def no_key_of_the_other_task(self) -> "Experiment":
+    def no_key_of_another_task(self) -> "Experiment":
         """A key that nothing reads would mislead."""
         usual = Experiment.model_construct(data=DataConfig.model_construct(kind="", root=Path()))
-        for task, keys in OF_ONE_TASK.items():
-            for key in keys if task != self.task else ():
-                if value_at(self, key) != value_at(usual, key):
-                    raise ValueError(f"{key} belongs to {task}, and task is {self.task}; leave it away")
+        for key, tasks in keys_of_other_tasks(self.task).items():
+            if value_at(self, key) != value_at(usual, key):
+                raise ValueError(f"{key} belongs to {tasks[0]}, and task is {self.task}; leave it away")
         return self
+
+
+def keys_of_other_tasks(task: Task) -> dict[str, tuple[Task, ...]]:
+    """The keys that nothing of this task reads, and the tasks that do."""
+    return {key: tasks for tasks, keys in OF_SOME_TASKS.items() if task not in tasks for key in keys}
 
 
 def value_at(section: Section, key: str) -> object:

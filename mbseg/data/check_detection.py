@@ -55,14 +55,20 @@ def check_detection_dataset(
     judged = list(check_each(partial(check_annotation, classes=classes), annotations, processes, progress))
     files = [fault for _, faults in listed.values() for fault in faults]
     files += repeated_pictures({split: [one.image for one in found] for split, (found, _) in listed.items()})
-    files += [fault for one in judged for fault in one.files]
+    return summed_up(annotations, judged, files)
+
+
+def summed_up(
+    annotations: Sequence[Annotation], judged: Sequence[Judged], files: Sequence[Fault]
+) -> tuple[list[Fault], Contents]:
+    """All faults, those of `files` first, and what the annotated pictures hold."""
     boxes = dict.fromkeys(fault for one in judged for fault in one.boxes)
     contents = Contents(
         pictures=len(annotations),
         without_objects=sum(not len(annotation.labels) for annotation in annotations),
         boxes=report_boxes(one.checked for one in judged if one.checked),
     )
-    return [*one_a_file(files), *boxes], contents
+    return [*one_a_file([*files, *(fault for one in judged for fault in one.files)]), *boxes], contents
 
 
 def read_split(

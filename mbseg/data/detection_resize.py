@@ -25,3 +25,8 @@ class Resize:
 def resize(image: UInt8Array, size: Size) -> UInt8Array:
     """[H, W, 3] -> [*size, 3], bilinear."""
     return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def resize_mask(mask: UInt8Array, size: Size) -> UInt8Array:
+    """[H, W] -> [*size]; each pixel takes the label that lies under its centre, as `resize` places it."""
+    return np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)

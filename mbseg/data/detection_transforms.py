@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mbseg.data.detection_resize import resize
+from mbseg.data.detection_resize import resize, resize_mask
 from mbseg.data.detection_samples import DetectionSample, Doubles, Flags, Size
-from mbseg.data.labels import Colour
+from mbseg.data.labels import IGNORE_INDEX, Colour
 from mbseg.data.overlap import iou
 from mbseg.data.samples import UInt8Array
 from mbseg.data.transforms import Window, cut_out  # before albumentations: it keeps its import from the network
@@ -84,7 +84,7 @@ class ZoomCrop(DualTransform):  # type: ignore[misc]
     Boxes whose centre lies in the crop stay, cut at its edges.
     """
 
-    _targets = (Targets.IMAGE, Targets.BBOXES)
+    _targets = (Targets.IMAGE, Targets.MASK, Targets.BBOXES)
 
     def __init__(self, size: Size, zoom_out: float, crop: bool, fill: Colour) -> None:
         super().__init__(p=1)
@@ -133,6 +133,9 @@ class ZoomCrop(DualTransform):  # type: ignore[misc]
 
     def apply(self, img: UInt8Array, window: Window, **_: Any) -> UInt8Array:
         return resize(cut_out(img, window, self.fill), self.size)
+
+    def apply_to_mask(self, mask: UInt8Array, window: Window, **_: Any) -> UInt8Array:
+        return resize_mask(cut_out(mask, window, (IGNORE_INDEX,)), self.size)
 
     def apply_to_bboxes(self, bboxes: Doubles, window: Window, shape: tuple[int, ...], **_: Any) -> Doubles:
         """`bboxes` are fractions of the picture's sides, with further columns that are kept."""

@@ -33,9 +33,16 @@ def voc_annotations(root: Path, split: str, classes: Sequence[str], *, on_fault:
     Raises DataError for a list that is missing. An XML that is missing, damaged, or names a class that is none of
     `classes` is left to `on_fault`.
     """
+    return annotations_named(root, listed_names(root / "ImageSets" / "Main", split), classes, on_fault=on_fault)
+
+
+def annotations_named(
+    root: Path, names: Sequence[str], classes: Sequence[str], *, on_fault: OnFault = refuse
+) -> list[Annotation]:
+    """The pictures of these names."""
     images = voc_images(root)
     annotations = []
-    for index, name in enumerate(listed_names(root / "ImageSets" / "Main", split)):
+    for index, name in enumerate(names):
         file = root / "Annotations" / f"{name}.xml"
         try:
             annotations.append(read_annotation(file, images / f"{name}.jpg", index, classes))

@@ -41,8 +41,4 @@ class BoxPredictor:
     def describe(self) -> str:
         """The protocol in words, for beside a score."""
         height, width = self.model.image_size
-        chosen = self.selection
-        return (
-            f"pictures resized to {height} x {width}, scores above {chosen.score_threshold:g}, non-maximum suppression "
-            f"at IoU {chosen.iou_threshold:g} of {chosen.candidates} a class, at most {chosen.detections} boxes"
-        )
+        return f"pictures resized to {height} x {width}, {self.selection.describe()}"

@@ -1,5 +1,6 @@
 """A backbone, extra layers and a head: pictures to raw predictions about default boxes."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ class DetectionModel(nn.Module):
         self.image_size = image_size
         self.scores = scores
         self.box_plan = box_plan
-        self._boxes: dict[Size, Tensor] = {}
+        self._boxes = KnownBoxes(box_plan)
 
     def forward(self, images: Tensor) -> RawDetections:
         raw: RawDetections = self.head(self.extras(self.backbone(images)))
@@ -50,18 +51,37 @@ class DetectionModel(nn.Module):
 
     def default_boxes(self, image_size: Size) -> Tensor:
         """xyxy [boxes, 4] in pixels of an input of that size, on the CPU, ordered as the predictions."""
-        if image_size not in self._boxes:
-            if len(self._boxes) == MOST_SIZES:
-                self._boxes.clear()
-            with torch.inference_mode(False):  # else training could not use them
-                self._boxes[image_size] = default_boxes(self.feature_sizes(image_size), image_size, self.box_plan)
-        return self._boxes[image_size]
+        return self._boxes.of(image_size, self.feature_sizes)
 
     def feature_sizes(self, image_size: Size) -> list[Size]:
         """(height, width) of every map that the head reads, as the network really makes them."""
-        images = next(self.parameters()).new_empty(2, 3, *image_size, device="meta")  # two, for batch norm in training
-        maps = shapes_of(self.extras, shapes_of(self.backbone, images))
-        return [(one.shape[2], one.shape[3]) for one in maps]
+        return sizes_of(shapes_of(self.extras, shapes_of(self.backbone, two_images(self, image_size))))
+
+
+class KnownBoxes:
+    """The default boxes for inputs of many sizes, those of each made once."""
+
+    def __init__(self, plan: DefaultBoxPlan) -> None:
+        self.plan = plan
+        self.known: dict[Size, Tensor] = {}
+
+    def of(self, image_size: Size, feature_sizes: Callable[[Size], Sequence[Size]]) -> Tensor:
+        """xyxy [boxes, 4] in pixels; `feature_sizes` tells how large the maps become at a size."""
+        if image_size not in self.known:
+            if len(self.known) == MOST_SIZES:
+                self.known.clear()
+            with torch.inference_mode(False):  # else training could not use them
+                self.known[image_size] = default_boxes(feature_sizes(image_size), image_size, self.plan)
+        return self.known[image_size]
+
+
+def two_images(model: nn.Module, image_size: Size) -> Tensor:
+    """Of that size and without values; two, for batch norm in training."""
+    return next(model.parameters()).new_empty(2, 3, *image_size, device="meta")
+
+
+def sizes_of(maps: Sequence[Tensor]) -> list[Size]:
+    return [(one.shape[2], one.shape[3]) for one in maps]
 
 
 @torch.no_grad()

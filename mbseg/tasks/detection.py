@@ -21,6 +21,8 @@ from mbseg.nn.norm import Normalize
 from mbseg.tasks.base import Task
 from mbseg.tasks.detection_losses import DetectionLoss
 
+COUNTED = "COCO AP of the best 100 boxes of a class; crowds, and in VOC mAP difficult objects, are ignored"
+
 
 class DetectionTask(Task):
     """A detection model with its preprocessing, loss, selection of boxes and average precision."""
@@ -66,8 +68,7 @@ class DetectionTask(Task):
         return self.model.image_size
 
     def describe(self) -> str:
-        counted = "COCO AP of the best 100 boxes of a class; crowds, and in VOC mAP difficult objects, are ignored"
-        return f"{self.predictor.describe()}; {counted}"
+        return f"{self.predictor.describe()}; {COUNTED}"
 
     def metric(self) -> "DetectionMetric":
         return DetectionMetric(self.classes)

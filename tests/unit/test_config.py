@@ -21,7 +21,8 @@ def write(folder: Path, name: str, text: str) -> str:
 @pytest.mark.parametrize("name", [name for name in config_names() if not name.startswith("tradeoff/")])
 def test_every_shipped_config_is_valid(name: str) -> None:
     is_detection = "ssdlite" in name or "detection" in name
-    assert load_experiment(name).task == ("detection" if is_detection else "segmentation")
+    task = "joint" if "joint" in name else "detection" if is_detection else "segmentation"
+    assert load_experiment(name).task == task
 
 
 def test_a_grid_is_no_config() -> None:

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_public_names_are_these() -> None:
-    names = ["Variant", "class_map", "create_backbone", "create_detector", "create_segmenter", "load", "profile"]
-    assert mbseg.__all__ == names
+    makers = ["create_backbone", "create_detector", "create_joint", "create_segmenter"]
+    assert mbseg.__all__ == ["Variant", "class_map", *makers, "load", "profile"]
     assert all(callable(getattr(mbseg, name)) for name in mbseg.__all__)
     assert set(mbseg.__all__) <= set(dir(mbseg))
 
@@ -42,6 +42,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
             [
                 *("backbone", "head", "maps", "image_size", "num_classes", "width_mult", "reduced_tail", "weights"),
                 *("scores", "box_plan", "variant"),
+            ],
+        ),
+        (
+            "create_joint",
+            [
+                *("backbone", "head", "aspp", "head_at", "low_at", "maps", "output_stride", "image_size", "width_mult"),
+                *("reduced_tail", "head_channels", "num_classes", "weights", "rates", "refine", "dropout"),
+                *("align_corners", "scores", "box_plan", "variant"),
             ],
         ),
         ("load", ["path", "device"]),
