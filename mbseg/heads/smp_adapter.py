@@ -85,7 +85,8 @@ def multiples(size: Size, stride: int) -> Size:
 
 def fractions(size: Size, stride: int) -> Size:
     """The size of a map of that stride."""
-    return -(-size[0] // stride), -(-size[1] // stride)
+    height, width = ((side + stride - 1) // stride for side in size)
+    return height, width
 
 
 def smp_taps(decoder: str, known: Collection[str] = LEVELS) -> tuple[str, ...]:

@@ -20,6 +20,18 @@ class ModelCard:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
+def card_from(content: dict[str, Any]) -> ModelCard:
+    """JSON has lists where a card has tuples."""
+    return ModelCard(
+        classes=tuple(content["classes"]),
+        palette=tuple((red, green, blue) for red, green, blue in content["palette"]),
+        mean=tuple(content["mean"]),
+        std=tuple(content["std"]),
+        config=content["config"],
+        metrics=content["metrics"],
+    )
+
+
 class SegmentationModel(nn.Module):
     """Normalised images [N, 3, H, W] -> logits [N, num_classes, h, w] at the head's own stride.
 

@@ -41,7 +41,9 @@ class TensorFlowConv2d(Conv2d):
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Pixels before and behind: the output has ceil(size / stride), and the odd pixel lies behind."""
-    total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    total = kernel - 1 - (size - 1) % stride
+    if kernel < stride:
+        total = max(0, total)
     return total // 2, total - total // 2
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from mbseg.data.samples import Batch
 from mbseg.metrics.boundary import BoundaryCounts
 from mbseg.metrics.confusion import ConfusionMatrix
-from mbseg.models.prediction import Predictor, Protocol
+from mbseg.models.framing import Protocol
+from mbseg.models.prediction import Predictor
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.nn.norm import Normalize
 from mbseg.tasks.base import Task, sum_over_processes

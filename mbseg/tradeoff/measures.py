@@ -16,9 +16,9 @@ from mbseg.build import untrained
 from mbseg.build_common import labels
 from mbseg.engine.device import pick_device
 from mbseg.files import write_atomically
-from mbseg.models.prediction import scaled
+from mbseg.models.framing import scaled
 from mbseg.output import progress_bar
-from mbseg.runtime.torch_backend import describe, prepare
+from mbseg.runtime.backends import check_backend, describe, prepare
 from mbseg.tradeoff.addresses import ORIGIN, address, chosen, without
 from mbseg.tradeoff.lines import Measured
 from mbseg.tradeoff.rows import Row
@@ -75,6 +75,8 @@ def read_measures(file: Path, key: str) -> Found | None:
 def measure(rows: Sequence[Row]) -> Found:
     first = rows[0].experiment
     device = pick_device(first.device)
+    for row in rows:
+        check_backend(row.experiment.evaluate.backend, row.experiment.evaluate.precision, device)
     with progress_bar() as report:
         latencies = measure_latencies(
             [timed(row, device) for row in rows],

@@ -20,7 +20,7 @@ from mbseg.config.grid import (
 from mbseg.config.load import Tree, make_experiment, merge, parse_override
 from mbseg.config.schema import Experiment, Section
 from mbseg.errors import ConfigError
-from mbseg.models.prediction import fit_longer_side
+from mbseg.models.framing import fit_longer_side
 
 Size = tuple[int, int]  # (height, width)
 FIELD = re.compile(r"\{([a-z0-9_.]+)(?:\[([^\[\]{}]+)\])?\}")  # {model.output_stride}, {choice[axis]}
@@ -74,6 +74,7 @@ def rows_of_block(grid: GridConfig, block: BlockConfig, base: Tree, source: str)
     for combination in combinations(block):
         where = f"{source}, row {combination.choice or block.set}"
         experiment = make_experiment(merge(base, combination.changes), source=where)
+        check_task(experiment, where)
         words = Words(experiment, combination, where)
         yield Row(
             name=words.fill(grid.name if block.name is None else block.name),
@@ -82,6 +83,13 @@ def rows_of_block(grid: GridConfig, block: BlockConfig, base: Tree, source: str)
             experiment=experiment,
             trainings=trainings(block, combination, base, where),
             image_size=seen_size(experiment, grid.measure.image_size),
+        )
+
+
+def check_task(experiment: Experiment, source: str) -> None:
+    if experiment.task == "joint":
+        raise ConfigError(
+            f"{source}: task is joint; rows are compared by one score, so make it segmentation or detection"
         )
 
 

@@ -11,7 +11,9 @@ from mbseg.analysis.memory import PeakMemory
 from mbseg.backbones.base import Backbone, FeatureInfo, Features
 from mbseg.create import create_segmenter
 from mbseg.models.class_map import class_map
-from mbseg.models.prediction import Predictor, Protocol, Size, fit_longer_side, on_grid, scaled
+from mbseg.models.framing import Protocol, fit_longer_side, on_grid, scaled
+from mbseg.models.mean_probabilities import Size
+from mbseg.models.prediction import Predictor
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.nn.norm import Normalize
 from tests.helpers import calibrated
