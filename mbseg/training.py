@@ -31,6 +31,7 @@ from mbseg.engine.run_folder import RunFolder
 from mbseg.engine.schedule import Schedule
 from mbseg.errors import RunError
 from mbseg.files import write_atomically
+from mbseg.nn.fake_quantize import fake_quantized
 from mbseg.tasks.base import Task
 from mbseg.weights.store import save_weights
 
@@ -83,6 +84,8 @@ def make_trainer(
     check_batch_size(len(training), experiment.train.batch_size, place.world)
     task = parts.task(experiment, weights=pretrained)
     task.loss = parts.loss(experiment, training)
+    if experiment.train.quantization_aware:
+        task.predict_with(fake_quantized(task.model))
     settings = fit_settings(experiment, task.score, len(training), device, place)
     if experiment.train.compile:
         task.model.compile()
