@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from tqdm import tqdm
 
 from mbseg.analysis.profile import profile
@@ -18,11 +17,16 @@ from mbseg.engine import distributed
 from mbseg.engine.device import pick_device, use_threads, worker_count
 from mbseg.engine.evaluate import measure
 from mbseg.errors import ConfigError
+from mbseg.exported_models import exported_experiment, is_exported
 from mbseg.files import write_atomically
+from mbseg.frame_scores import measure_frames
 from mbseg.metrics.coco_json import Entry, instances
 from mbseg.metrics.coco_json import judge as pycocotools_figures
-from mbseg.runtime.torch_backend import changes, prepare
+from mbseg.predictors import load_predictor
+from mbseg.runtime.artifact import read_artifact
+from mbseg.runtime.backends import changes, check_backend, prepare
 from mbseg.targets import State, read_target
+from mbseg.tasks.base import Task
 from mbseg.weights.report import load_state
 
 
@@ -35,15 +39,39 @@ def evaluate(
     predictions: Path | None = None,
     judge: bool = False,
 ) -> dict[str, Any]:
-    """Scores of a config or a weights file over the config's `data.val`.
+    """Scores of a config, a weights file or an exported file over the config's `data.val`.
 
-    A config alone uses the best weights of `run`. A detector's boxes are written to `predictions` as COCO's results,
-    and scored once more by pycocotools if `judge`. The result holds the scores as fractions, the protocol, params, and
-    madds at the size the network saw.
+    A config alone uses the best weights of `run`; an exported file runs as it is. A detector's boxes are written to
+    `predictions` as COCO's results, and scored once more by pycocotools if `judge`. The result holds the scores as
+    fractions, the protocol, params, and madds at the size the network saw.
     """
+    if is_exported(target):
+        if weights is not None:
+            raise ConfigError(f"{target} is an exported file, which holds its weights; leave --weights away")
+        return score_exported(Path(target), overrides, predictions=predictions, judge=judge)
     experiment, state, origin = read_target(target, overrides, weights=weights, run=run)
     check_boxes_are_asked_of_a_detector(experiment, predictions, judge)
     return score(experiment, state, origin=origin, predictions=predictions, judge=judge)
+
+
+def score_exported(
+    path: Path, overrides: Sequence[str], *, predictions: Path | None = None, judge: bool = False
+) -> dict[str, Any]:
+    """The scores of a file as it was exported, in the first engine that can run it, with the costs of its network."""
+    artifact = read_artifact(path)
+    experiment = exported_experiment(path, artifact, overrides)
+    check_boxes_are_asked_of_a_detector(experiment, predictions, judge)
+    every_box = None if experiment.task == "segmentation" else 0.0
+    predictor = load_predictor(str(path), overrides, run=path, least_score=every_box).predictor
+    parts = builder(experiment.task)
+    task = parts.task(experiment, weights=False)
+    split = parts.dataset(experiment, experiment.data.val, augment=False)
+    metric: Any = measure_frames(experiment.task, split, predictor, task.metric())
+    scores = metric.compute()
+    if predictions or judge:
+        scores |= use_boxes(metric.results(split.split.category_ids), split.split, file=predictions, judge=judge)
+    protocol = f"{task.describe()}, {predictor.description}"
+    return {**scores, "protocol": protocol, "weights": str(path), **cost_on(task, experiment, split)}
 
 
 def score(
@@ -51,9 +79,10 @@ def score(
 ) -> dict[str, Any]:
     """What `evaluate` gives, of an experiment and its model's weights, which come from the file `origin`."""
     device = distributed.local_device(pick_device(experiment.device))
+    config, parts = experiment.evaluate, builder(experiment.task)
+    check_backend(config.backend, config.precision, device)
     use_threads(experiment.threads)
     place = distributed.start(device)
-    config, parts = experiment.evaluate, builder(experiment.task)
     task = parts.task(experiment, weights=False)
     network = task.model
     load_state(network, state, origin=origin)
@@ -69,15 +98,14 @@ def score(
     scores = metric.compute()
     if place.is_main and (predictions or judge):
         scores |= use_boxes(metric.results(split.split.category_ids), split.split, file=predictions, judge=judge)
-    height, width = split[0].image.shape[:2]
     protocol = ", ".join([task.describe(), *changes(config.backend, config.precision)])
-    cost = cost_of(network, experiment, task.input_size((height, width)))
-    return {**scores, "protocol": protocol, "weights": origin, **cost}
+    task.predict_with(network)
+    return {**scores, "protocol": protocol, "weights": origin, **cost_on(task, experiment, split)}
 
 
 def check_boxes_are_asked_of_a_detector(experiment: Experiment, predictions: Path | None, judge: bool) -> None:
     """Before any long work. Raises ConfigError."""
-    if experiment.task != "detection" and (predictions or judge):
+    if experiment.task == "segmentation" and (predictions or judge):
         option = "--predictions" if predictions else "--judge"
         raise ConfigError(f"{option} is about boxes, and the task here is {experiment.task}; leave it away")
     if predictions is None:
@@ -95,7 +123,9 @@ def use_boxes(results: list[Entry], split: AnnotatedSplit, *, file: Path | None,
     return {"pycocotools": pycocotools_figures(instances(split), results)} if judge else {}
 
 
-def cost_of(network: nn.Module, experiment: Experiment, size: tuple[int, int]) -> dict[str, Any]:
-    """Params, and madds over all passes of the evaluation at `size`, of the network as it was built."""
-    counted = profile(network, image_size=size, scales=experiment.evaluate.scales, flip=experiment.evaluate.flip)
+def cost_on(task: Task, experiment: Experiment, split: Any) -> dict[str, Any]:
+    """Params, and madds over all passes at the size of the split's first picture, of the task's network."""
+    height, width = split[0].image.shape[:2]
+    size = task.input_size((height, width))
+    counted = profile(task.model, image_size=size, scales=experiment.evaluate.scales, flip=experiment.evaluate.flip)
     return {"params": counted.params, "madds": counted.madds, "image_size": list(size)}

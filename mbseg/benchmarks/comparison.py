@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
 from mbseg.analysis.timing import summarize, take_turns
 
@@ -33,6 +34,15 @@ def compare(title: str, turns: dict[str, Callable[[], object]], *, seconds: floa
     timings = {name: summarize(values) for name, values in times.items()}
     rounds = min(timing.runs for timing in timings.values())
     return Comparison(title, {name: timing.median_ms for name, timing in timings.items()}, rounds, pictures)
+
+
+@torch.no_grad()
+def calibrate(model: nn.Module, images: Tensor) -> None:
+    """Gives batch norm the statistics of `images`; in a network without them the maps fade to nothing."""
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.momentum = 1.0
+    model.train()(images)
 
 
 def comparisons_text(comparisons: Sequence[Comparison]) -> str:

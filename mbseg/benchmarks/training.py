@@ -13,7 +13,7 @@ from mbseg.benchmarks.comparison import CPU, VOC_CLASSES, Comparison, compare
 from mbseg.create import create_segmenter
 from mbseg.data.samples import Batch
 from mbseg.engine.device import uses_bf16
-from mbseg.models.prediction import Protocol
+from mbseg.models.framing import Protocol
 from mbseg.nn.norm import Normalize
 from mbseg.tasks.losses import LossWeights, SegmentationLoss
 from mbseg.tasks.segmentation import SegmentationTask

@@ -5,15 +5,18 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from mbseg.boxes.detections import RawDetections
 from mbseg.models.detection import DetectionModel
+from mbseg.models.joint import JointModel, JointPredictions
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.nn.fuse import fused
 
 Backend = Literal["eager", "fused"]
 Precision = Literal["fp32", "bf16"]
-Model = TypeVar("Model", bound=SegmentationModel | DetectionModel)
+Model = TypeVar("Model", bound=SegmentationModel | DetectionModel | JointModel)
+Predictions = TypeVar("Predictions", Tensor, RawDetections, JointPredictions)
 
 
 def prepare(model: Model, *, backend: Backend = "eager", precision: Precision = "fp32") -> Model:
@@ -47,10 +50,7 @@ def to_network(network: nn.Module, inputs: tuple[Tensor]) -> Tensor:
     return inputs[0].to(dtype, memory_format=torch.channels_last)
 
 
-def to_float32(
-    _network: nn.Module, _inputs: tuple[Tensor], predictions: Tensor | RawDetections
-) -> Tensor | RawDetections:
+def to_float32(_network: nn.Module, _inputs: tuple[Tensor], predictions: Predictions) -> Predictions:
     """A hook behind `forward`."""
-    if isinstance(predictions, RawDetections):
-        return RawDetections(*(part.float() for part in predictions))
-    return predictions.float()
+    converted: Predictions = tree_map(Tensor.float, predictions)
+    return converted

@@ -13,6 +13,7 @@ WAYS = {
     ("evaluate.backend=fused",): ", batch norm fused",
     ("evaluate.precision=bf16",): ", bf16",
     ("evaluate.backend=fused", "evaluate.precision=bf16"): ", bf16, batch norm fused",
+    ("evaluate.backend=openvino",): ", openvino fp32",
 }
 
 
