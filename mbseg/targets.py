@@ -52,8 +52,12 @@ def read_target(
 
 
 def check_not_foreign(target: str) -> None:
+    if target.endswith(".pte"):
+        raise ConfigError(f"{target} is exported for ExecuTorch; mbseg itself runs exported .onnx and .xml files")
     if target.endswith(FOREIGN_SUFFIXES):
-        raise ConfigError(f"{target} is no file of mbseg; bring it in: mbseg import-weights {target} OUT.safetensors")
+        raise ConfigError(
+            f"mbseg does not run {target}; bring its weights in: mbseg import-weights {target} OUT.safetensors"
+        )
 
 
 def check_card(card: ModelCard, experiment: Experiment, weights: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mbseg.errors import WeightsError
 from mbseg.files import write_atomically
-from mbseg.models.segmentation import ModelCard
+from mbseg.models.segmentation import ModelCard, card_from
 
 BACKBONE_KEY = "mbseg_backbone"
 METADATA_KEY = "mbseg"  # a single entry: safetensors writes several in random order
@@ -94,18 +94,6 @@ def verified_card(path: Path, tensors: Mapping[str, Tensor], metadata: str) -> M
         return card_from(json.loads(card_text))
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{path} is damaged: its card cannot be read") from error
-
-
-def card_from(content: dict[str, Any]) -> ModelCard:
-    """JSON has lists where a card has tuples."""
-    return ModelCard(
-        classes=tuple(content["classes"]),
-        palette=tuple((red, green, blue) for red, green, blue in content["palette"]),
-        mean=tuple(content["mean"]),
-        std=tuple(content["std"]),
-        config=content["config"],
-        metrics=content["metrics"],
-    )
 
 
 def standalone(tensor: Tensor) -> Tensor:

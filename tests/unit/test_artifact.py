@@ -1,0 +1,109 @@
+"""An exported file knows what it is, and whether it is whole."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+from onnx import parser
+
+from mbseg.errors import WeightsError
+from mbseg.models.segmentation import ModelCard
+from mbseg.runtime.artifact import Artifact, read_artifact
+from mbseg.runtime.export_files import ExportFile, OnnxFile, OpenVinoFile, files_of
+from mbseg.runtime.openvino_session import core
+
+GRAPH = """
+<ir_version: 8, opset_import: ["": 18]>
+plus (float[n] x) => (float[n] y) <float[1] one = {1}> { y = Add (x, one) }
+"""
+CARD = ModelCard(
+    ("background", '<cat & "dog">'), ((0, 0, 0), (1, 2, 3)), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), {"a": [1]}, {"miou": 0.5}
+)
+ARTIFACT = Artifact("segmentation", "fp32", (360, 480), CARD, {"pixels": 0.999})
+SUFFIXES = [".onnx", ".xml"]
+
+
+def made(suffix: str) -> ExportFile:
+    model = parser.parse_model(GRAPH)
+    if suffix == ".onnx":
+        return OnnxFile(model)
+    return OpenVinoFile(core().read_model(model.SerializeToString()), half=False)
+
+
+def saved(folder: Path, suffix: str) -> Path:
+    path = folder / f"file{suffix}"
+    made(suffix).save(path, ARTIFACT)
+    return path
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_written_is_read_again(tmp_path: Path, suffix: str) -> None:
+    assert read_artifact(saved(tmp_path, suffix)) == ARTIFACT
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_graph_can_be_saved_again_with_other_facts(tmp_path: Path, suffix: str) -> None:
+    path, file = tmp_path / f"file{suffix}", made(suffix)
+    for artifact in (ARTIFACT, replace(ARTIFACT, size=None, agreement={})):
+        file.save(path, artifact)
+        assert read_artifact(path) == artifact
+
+
+def test_other_readers_of_onnx_read_the_file(tmp_path: Path) -> None:
+    path = saved(tmp_path, ".onnx")
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    session = onnxruntime.InferenceSession(path)
+    assert session.run(None, {"x": [1.0, 2.0]})[0].tolist() == [2.0, 3.0]
+    assert set(session.get_modelmeta().custom_metadata_map) == {"mbseg", "mbseg_sha256"}
+
+
+def test_openvino_reads_what_is_sealed(tmp_path: Path) -> None:
+    model = core().read_model(saved(tmp_path, ".xml"))
+    assert model.has_rt_info(["mbseg", "facts"])
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_changed_bit_is_noticed_wherever_it_is(tmp_path: Path, suffix: str) -> None:
+    path = saved(tmp_path, suffix)
+    for file in files_of(path):
+        whole = file.read_bytes()
+        for position in range(0, len(whole), max(1, len(whole) // 40)):
+            file.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+            with pytest.raises(WeightsError, match="file"):
+                read_artifact(path)
+        file.write_bytes(whole)
+    assert read_artifact(path) == ARTIFACT
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_cut_short_is_refused_in_one_line(tmp_path: Path, suffix: str) -> None:
+    path = saved(tmp_path, suffix)
+    for file in files_of(path):
+        whole = file.read_bytes()
+        for length in (0, len(whole) // 2, len(whole) - 1):
+            file.write_bytes(whole[:length])
+            with pytest.raises(WeightsError) as caught:
+                read_artifact(path)
+            assert "\n" not in str(caught.value)
+        file.write_bytes(whole)
+
+
+def test_a_foreign_onnx_file_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.onnx"
+    onnx.save(parser.parse_model(GRAPH), path)
+    with pytest.raises(WeightsError, match="was not written by `mbseg export`"):
+        read_artifact(path)
+
+
+def test_an_xml_without_its_bin_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, ".xml")
+    path.with_suffix(".bin").unlink()
+    with pytest.raises(WeightsError, match=r"there is no file .*file\.bin"):
+        read_artifact(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="there is no file"):
+        read_artifact(tmp_path / "none.onnx")
