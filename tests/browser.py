@@ -32,12 +32,12 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def started_page(profile: Path) -> Iterator["Page"]:
-    """An empty page in a browser of its own, which keeps its files in the folder `profile`."""
+def started_page(profile: Path, *more: str) -> Iterator["Page"]:
+    """An empty page in a browser of its own, which keeps its files in the folder `profile`; `more` flags."""
     ours, theirs = socket.socketpair()
     program = chromium()
     assert program is not None, "callers check it"
-    flags = [*FLAGS, f"--user-data-dir={profile}", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    flags = [*FLAGS, *more, f"--user-data-dir={profile}", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with (
         ours,
         subprocess.Popen(
@@ -102,8 +102,12 @@ class Page:
 
     def open(self, file: Path) -> None:
         """Loads the file; what was noted before is forgotten."""
+        self.open_address(file.as_uri())
+
+    def open_address(self, address: str) -> None:
+        """Loads the page; what was noted before is forgotten."""
         self.complaints, self.requests, self.events = [], [], []
-        self.call("Page.navigate", url=file.as_uri())
+        self.call("Page.navigate", url=address)
         while "Page.loadEventFired" not in self.events:
             self.note(self.receive())
 
