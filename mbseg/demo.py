@@ -1,108 +1,175 @@
-"""A model at work on a stream: read a frame, find what is in it, draw that over it, write it; one after the other."""
+"""A model at work on a stream: whatever gives frames, whatever runs the network, whoever looks at it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
+from mbseg.boxes.geometry import Size
 from mbseg.errors import ConfigError
-from mbseg.painters import Found, Painter, load_painter
-from mbseg.video.sinks import Sink, make_sink
-from mbseg.video.sources import Frame, Source, open_source
+from mbseg.interruption import Interruption
+from mbseg.predictors import Loaded, names
+from mbseg.runtime.allocator import keep_freed_memory
+from mbseg.video.outputs import make_sink
+from mbseg.video.overlay import OPACITY
+from mbseg.video.painter import Painter
+from mbseg.video.pipeline import Pipeline, Steps, one_by_one
+from mbseg.video.play import FrameTimes, Run, play, summary
+from mbseg.video.serve.server import LOOPBACK, Server
+from mbseg.video.sinks import Nowhere, Sink, Together
+from mbseg.video.smoothing import Smoother
+from mbseg.video.sources import Frame, Source, as_live, open_source
+from mbseg.video.window import Window
 
-Progress = Callable[[str, int, int | None], None]
+TITLE = "mbseg demo"
+BROWSER = "browser"  # as a source: the cameras of those who look at the page
+VISITORS_SIZE = (480, 640)  # of frames: what the page asks cameras for
 
 
-class FrameTimes(NamedTuple):
-    """Milliseconds that one frame took, stage by stage."""
+class Progress(NamedTuple):
+    """How far a stream has come."""
 
-    decode: float
-    infer: float  # from the frame to its class map or boxes: preprocessing, network, and what comes behind it
-    draw: float
-    write: float
+    times: FrameTimes  # of the frame just finished
+    done: int
+    expected: int | None  # None: nobody knows
+    dropped: int
+
+
+class Address(NamedTuple):
+    """Where the live page is served."""
+
+    port: int
+    host: str = LOOPBACK
+    token: str | None = None  # None: one is drawn
+
+
+@dataclass(frozen=True)
+class Viewing:
+    """What is drawn, and where it is to be seen."""
+
+    output: Path | None = None
+    overwrite: bool = False
+    window: bool = False
+    serve: Address | None = None
+    opacity: float = OPACITY
+    smooth: float = 0.0
 
 
 def demo(
-    target: str,
-    overrides: Sequence[str],
+    load: Callable[[Size], Loaded],
+    source: str | None,
+    viewing: Viewing,
     *,
-    run: Path,
-    source: str,
-    output: Path | None,
-    longer_side: int | None = None,
-    least_score: float | None = None,
     frames: int | None = None,
-    overwrite: bool = False,
-    progress: Progress,
+    live: bool = False,
+    on_address: Callable[[str], None],
+    on_progress: Callable[[Progress], None],
 ) -> dict[str, Any]:
-    """Draws what is found in every frame of `source` over it, into `output`; gives frames, FPS and latencies.
+    """Shows what a model finds in every frame of `source`; gives frames, FPS, latencies and drops.
 
-    That is a class map, or boxes whose score is at least `least_score` (None: 0.5), as the model's task is. An
-    interruption ends it like the last frame does, and is told in the result. Raises ConfigError, DataError,
-    WeightsError or RunError for what cannot be used, before anything is written.
+    Of a file every frame is shown; of a camera or a stream, or with `live`, the newest, and the others are counted.
+    Without a source, the page that is served answers the cameras of its visitors. An interruption ends it like the last
+    frame does, and is told in the result. `load` is called with the size of the frames once everything else is found to
+    be in order. Raises ConfigError, DataError or RunError for what cannot be used, before anything is written.
     """
+    source = None if source == BROWSER else source
+    check(source, viewing, frames)
+    keep_freed_memory()
+    smoother = Smoother(viewing.smooth) if viewing.smooth else None
+    with ExitStack() as opened:
+        stream = opened.enter_context(open_source(source)) if source is not None else None
+        sinks = local_sinks(viewing, stream)
+        loaded = load(stream.size if stream else VISITORS_SIZE)
+        predictor = loaded.predictor
+        if viewing.serve is not None:
+            server = opened.enter_context(make_server(loaded, viewing.serve, has_source=stream is not None))
+            if stream is None:
+                server.predictor(np.zeros((*VISITORS_SIZE, 3), np.uint8))  # to warm up
+                return serve_visitors(server, on_address)
+            on_address(server.address)
+            predictor, sinks = server.predictor, [*sinks, server.sink]
+        assert stream is not None
+        sink = Together(sinks or [Nowhere()])
+        painter = Painter.of(*names(loaded), opacity=viewing.opacity)
+        steps = Steps(predictor, painter if sink.draws else None, smoother)
+        warm_up(steps, stream.size)
+        if live and not stream.live:
+            stream = opened.enter_context(as_live(stream))  # its clock begins now
+        result = show(stream, sink, steps, frames, on_progress)
+    return {**result, "output": str(viewing.output) if viewing.output and result["frames"] else None}
+
+
+def show(
+    source: Source, sink: Sink, steps: Steps, limit: int | None, on_progress: Callable[[Progress], None]
+) -> dict[str, Any]:
+    """Plays the stream to its end, or until somebody has had enough of it."""
+    expected = source.length if limit is None else min(limit, source.length or limit)
+    run, frames = Run(), islice(source.frames, limit)
+    with Interruption() as interruption, sink, Pipeline(source, frames, steps) as pipeline:
+        interruption.ends(pipeline.stop)
+        play(pipeline, sink, run, lambda times: on_progress(Progress(times, run.frames, expected, source.dropped)))
+    return {
+        **summary(run),
+        "dropped": source.dropped,
+        "network_size": list(steps.predictor.input_size(source.size)),
+        "backend": steps.predictor.description,
+        "interrupted": interruption.happened,
+    }
+
+
+def warm_up(steps: Steps, size: tuple[int, int]) -> None:
+    """The first time kernels are compiled, and the second time engines learn that frames of this size come again.
+
+    Blank frames are no past of the stream's, so they have a smoother of their own.
+    """
+    blank = Frame("", np.zeros((*size, 3), np.uint8))
+    for _ in one_by_one(iter([blank] * 2), steps._replace(smooth=Smoother(0) if steps.smooth else None)):
+        pass
+
+
+def serve_visitors(server: Server, on_address: Callable[[str], None]) -> dict[str, Any]:
+    """Until an interruption."""
+    with Interruption() as interruption:
+        on_address(server.address)
+        interruption.ends(server.close)
+        server.wait()
+    return {"frames": server.answered, "interrupted": interruption.happened}
+
+
+def check(source: str | None, viewing: Viewing, frames: int | None) -> None:
+    if source is None and viewing.serve is None:
+        raise ConfigError(
+            "--source is missing: name a camera's number, a file, a folder, a stream's address, or browser with --serve"
+        )
+    if source is None and (viewing.output or viewing.window):
+        raise ConfigError("--output and --window show a --source; name one, or leave them away")
+    if not 0 <= viewing.opacity <= 1:
+        raise ConfigError(f"--opacity is {viewing.opacity:g}; it lies between 0 and 1, which covers the frame")
     if frames is not None and frames < 1:
         raise ConfigError(f"--frames is {frames}; it must be 1 or more")
-    painter = load_painter(target, overrides, run=run, longer_side=longer_side, least_score=least_score)
-    stream = open_source(source)
-    sink = make_sink(output, stream, overwrite=overwrite)
-    painter.infer(np.zeros((*stream.size, 3), np.uint8))  # to warm up
-    with sink:
-        times, seconds, interrupted = play(stream, painter, sink, frames, progress)
-    return {
-        **summary(times, seconds),
-        "network_size": list(painter.input_size(stream.size)),
-        "device": str(painter.device),
-        "threads": torch.get_num_threads(),
-        "output": str(output) if output and times else None,
-        "interrupted": interrupted,
-    }
 
 
-def play(
-    source: Source, painter: Painter[Any], sink: Sink, limit: int | None, progress: Progress
-) -> tuple[list[FrameTimes], float, bool]:
-    """The times of all frames, the seconds they took together, and whether Ctrl-C ended it."""
-    expected = source.length if limit is None else min(limit, source.length or limit)
-    times: list[FrameTimes] = []
-    interrupted = False
-    start = asked = perf_counter()
-    try:
-        for frame in islice(source.frames, limit):
-            times.append(handle(frame, painter, sink, asked))
-            progress("frames", len(times), expected)
-            asked = perf_counter()
-    except KeyboardInterrupt:
-        interrupted = True
-    return times, perf_counter() - start, interrupted
+def local_sinks(viewing: Viewing, source: Source | None) -> list[Sink]:
+    """The file and the window, as far as they are wanted."""
+    sinks: list[Sink] = [Window(TITLE)] if viewing.window else []
+    if viewing.output is not None and source is not None:
+        sinks.append(make_sink(viewing.output, source, overwrite=viewing.overwrite))
+    return sinks
 
 
-def handle(frame: Frame, painter: Painter[Found], sink: Sink, asked: float) -> FrameTimes:
-    """From a frame that was asked for at `asked` to a frame that is written."""
-    decoded = perf_counter()
-    found = painter.infer(frame.pixels)
-    inferred = perf_counter()
-    drawn = painter.draw(frame.pixels, found)
-    painted = perf_counter()
-    sink.write(Frame(frame.name, drawn))
-    moments = np.diff([asked, decoded, inferred, painted, perf_counter()])
-    return FrameTimes(*(1000 * moments).tolist())
-
-
-def summary(times: Sequence[FrameTimes], seconds: float) -> dict[str, Any]:
-    """Frames, frames a second, percentiles of the time from asking for a frame to having it written, stage medians."""
-    if not times:
-        return {"frames": 0, "fps": 0.0, "latency_ms": None, "stages_ms": None}
-    table = np.array(times)
-    p50, p95 = np.percentile(table.sum(1), [50, 95]).tolist()
-    stages = dict(zip(FrameTimes._fields, np.median(table, 0).tolist(), strict=True))
-    return {
-        "frames": len(times),
-        "fps": len(times) / seconds,
-        "latency_ms": {"p50": p50, "p95": p95},
-        "stages_ms": stages,
-    }
+def make_server(loaded: Loaded, address: Address, *, has_source: bool) -> Server:
+    mask, boxes = names(loaded)
+    return Server(
+        loaded.predictor,
+        mask=mask,
+        boxes=boxes,
+        title=TITLE,
+        has_source=has_source,
+        host=address.host,
+        port=address.port,
+        token=address.token,
+    )

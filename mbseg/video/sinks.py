@@ -1,190 +1,86 @@
-"""Where drawn frames go: a video, a folder of pictures, a single picture, or nowhere."""
+"""Where frames go when they are finished; see `outputs` for files, `window` and `server` for live views."""
 
-import os
-import uuid
 from abc import ABC, abstractmethod
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple, Self, final
 
-from mbseg.data.layouts import IMAGE_SUFFIXES
-from mbseg.errors import RunError
-from mbseg.files import TEMPORARY_SUFFIX, write_atomically
-from mbseg.video.opencv import quiet_cv2, silent_stderr
-from mbseg.video.sources import Frame, Source
+import numpy as np
+from numpy.typing import NDArray
 
-CODECS = {".mp4": "mp4v", ".webm": "VP90", ".avi": "MJPG"}  # what the wheels of OpenCV can write
+from mbseg.runtime.answers import Answer
+from mbseg.video.frames import Frame
+
+UInt8Array = NDArray[np.uint8]
+
+
+class Shown(NamedTuple):
+    """A finished frame."""
+
+    frame: Frame
+    answer: Answer
+    drawn: UInt8Array | None  # [H, W, 3] BGR, the answer over the frame; None where no sink draws
+
+    @property
+    def picture(self) -> UInt8Array:
+        """What is drawn, for a sink that draws."""
+        assert self.drawn is not None
+        return self.drawn
 
 
 class Sink(ABC):
     """Takes frames while it is open; what it makes bears its final name only once it is whole."""
 
+    draws: bool = True  # whether it wants the drawn picture, and not the answer only
+
     def __enter__(self) -> Self:
         return self
 
     @abstractmethod
-    def write(self, frame: Frame) -> None:
+    def write(self, shown: Shown) -> None:
         """Raises RunError if it cannot be written."""
+
+    @property
+    def wants_more(self) -> bool:
+        """False once a viewer has had enough."""
+        return True
 
     def __exit__(self, _kind: type[BaseException] | None, /, *_error: object) -> None:
         return
 
 
+@final
 class Nowhere(Sink):
     """For measuring."""
 
-    def write(self, frame: Frame) -> None:
+    def write(self, shown: Shown) -> None:
         pass
 
 
-class Picture(Sink):
-    """One picture."""
+@final
+class Together(Sink):
+    """Several sinks at once; the first that has had enough ends them all."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> Self:
-        make_folder(self.path.parent)
-        return self
-
-    def write(self, frame: Frame) -> None:
-        write_picture(self.path, frame)
-
-
-class PictureFolder(Sink):
-    """Every frame as a picture under its own name."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self.sinks = sinks
+        self.draws = any(sink.draws for sink in sinks)
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        make_folder(self.path)
+        with ExitStack() as opened:
+            for sink in self.sinks:
+                opened.enter_context(sink)
+            self._open = opened.pop_all()
         return self
 
-    def write(self, frame: Frame) -> None:
-        write_picture(self.path / frame.name, frame)
+    def write(self, shown: Shown) -> None:
+        for sink in self.sinks:
+            sink.write(shown)
 
+    @property
+    def wants_more(self) -> bool:
+        return all(sink.wants_more for sink in self.sinks)
 
-class Video(Sink):
-    """A video of the size that it is opened with; frames of another size are resized to it.
-
-    An odd last row or column is cut off, as the codecs have no room for it.
-    """
-
-    def __init__(self, path: Path, *, size: tuple[int, int], fps: float) -> None:
-        self.path = path
-        self.size = size  # (height, width)
-        self.fps = fps
-        self.part = path.with_name(f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}{path.suffix}")  # the suffix tells the format
-        self.written = 0
-        self.writer: Any = None
-
-    def __enter__(self) -> Self:
-        cv2 = quiet_cv2()
-        make_folder(self.path.parent)
-        height, width = self.size
-        code = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
-        with silent_stderr():
-            self.writer = cv2.VideoWriter(str(self.part), cv2.CAP_FFMPEG, code, self.fps, (width, height))
-        if not self.writer.isOpened():
-            self.part.unlink(missing_ok=True)
-            raise RunError(f"cannot write {self.path} of {height} x {width} pixels; name another --output")
-        return self
-
-    def write(self, frame: Frame) -> None:
-        pixels = frame.pixels
-        if pixels.shape[:2] != self.size:
-            pixels = quiet_cv2().resize(pixels, self.size[::-1])
-        self.writer.write(pixels)
-        self.written += 1
-
-    def __exit__(self, kind: type[BaseException] | None, /, *_error: object) -> None:
-        """Keeps what was written, unless it ended with an error."""
-        self.writer.release()
-        try:
-            if self.written and kind is None:
-                self._finish()
-        finally:
-            self.part.unlink(missing_ok=True)
-
-    def _finish(self) -> None:
-        readable = count_frames(self.part)  # the writer itself reports no error
-        if readable < self.written:
-            raise RunError(
-                f"{self.path} came out with {readable} of {self.written} frames, so it is not kept; is the disk full?"
-            )
-        os.replace(self.part, self.path)
-
-
-def write_picture(path: Path, frame: Frame) -> None:
-    height, width = frame.pixels.shape[:2]
-    try:
-        encoded, data = quiet_cv2().imencode(path.suffix, frame.pixels)
-    except quiet_cv2().error:
-        encoded = False
-    if not encoded:
-        raise RunError(f"{path}: a picture of {height} x {width} cannot be written as {path.suffix}")
-    write_atomically(path, data.tobytes())
-
-
-def count_frames(path: Path) -> int:
-    capture = quiet_cv2().VideoCapture(str(path))
-    count = 0
-    while capture.grab():
-        count += 1
-    capture.release()
-    return count
-
-
-def make_sink(output: Path | None, source: Source, *, overwrite: bool) -> Sink:
-    """The sink for an output of this name; None is nowhere. Nothing is made before it is opened.
-
-    Raises RunError for what exists already (unless `overwrite`), is the source itself, or has a suffix that cannot be
-    written.
-    """
-    if output is None:
-        return Nowhere()
-    output = output.resolve()  # `missing/../a.mp4` is a.mp4 once the folder is made
-    sink = sink_for(output, source)
-    check_free(output, source, overwrite=overwrite)
-    return sink
-
-
-def make_folder(folder: Path) -> None:
-    """With all folders on the way. Raises RunError if it cannot be made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"the folder {folder} cannot be made: {error.strerror}") from None
-
-
-def sink_for(output: Path, source: Source) -> Sink:
-    suffix = output.suffix.lower()
-    if output.is_dir() or not suffix:
-        return PictureFolder(output)
-    if suffix in CODECS:
-        return Video(output, size=source.size, fps=source.fps)
-    if suffix not in IMAGE_SUFFIXES:
-        raise RunError(
-            f"--output {output}: {suffix} cannot be written; name a video ({', '.join(CODECS)}), a picture "
-            f"({', '.join(IMAGE_SUFFIXES)}) or a folder (no suffix)"
-        )
-    if source.length != 1:
-        raise RunError(f"--output {output} is one picture, the source is not; name a video or a folder")
-    return Picture(output)
-
-
-def check_free(output: Path, source: Source, *, overwrite: bool) -> None:
-    if any(is_same(file, *written_paths(output, file)) for file in source.files):
-        raise RunError(f"--output {output} would replace the source itself; name another")
-    taken = any(output.iterdir()) if output.is_dir() else output.exists()
-    if taken and not overwrite:
-        raise RunError(f"--output {output} is there already; add --overwrite to replace it, or name another")
-
-
-def written_paths(output: Path, file: Path) -> tuple[Path, ...]:
-    """Where what is drawn of a file may come to lie: below an output folder, under its own name."""
-    return (output, output / file.name)
-
-
-def is_same(path: Path, *others: Path) -> bool:
-    return any(other.exists() and other.samefile(path) for other in others)
+    def __exit__(self, *error: Any) -> None:
+        """Closes all, even if one fails."""
+        self._open.__exit__(*error)

@@ -1,12 +1,22 @@
 """A tiny drawn data set and a tiny experiment on it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from mbseg import build_common
+from mbseg.build import builder
+from mbseg.config.load import make_experiment
 from mbseg.data.shapes import draw_shapes
+from mbseg.weights.store import save_weights
+from tests.helpers import calibrated
+
+HEADS = {"segmentation": {"kind": "lraspp"}, "detection": {}, "joint": {"kind": "lraspp"}}
+NETWORK_SIZE = (64, 96)  # of what finds boxes
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +50,36 @@ def config(tmp_path: Path, tiny_experiment: dict[str, Any]) -> str:
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(tiny_experiment))
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory, tiny_experiment: dict[str, Any]) -> Callable[[str], Path]:
+    """By task, the weights of a network that finds something everywhere, though it was never trained."""
+    made: dict[str, Path] = {}
+
+    def weights(task: str) -> Path:
+        if task not in made:
+            made[task] = tmp_path_factory.mktemp("weights") / f"{task}.safetensors"
+            save_untrained(made[task], task, tiny_experiment)
+        return made[task]
+
+    return weights
+
+
+def save_untrained(file: Path, task: str, tree: dict[str, Any]) -> None:
+    size = {} if task == "segmentation" else {"image_size": NETWORK_SIZE}
+    model = {"backbone": {"name": "mobilenet_v3_small", "width_mult": 0.35}, "head": HEADS[task], **size}
+    data = {name: tree["data"][name] for name in ("kind", "root", "workers")}
+    experiment = make_experiment(
+        {**tree, "task": task, "model": model, "data": data, "train": {"steps": 1}}, source="test"
+    )
+    torch.manual_seed(0)
+    network = builder(task).task(experiment, weights=False).model
+    calibrated(network, torch.nn.functional.interpolate(torch.randn(16, 3, 5, 5), NETWORK_SIZE))
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if "class_predictors" in name and name.endswith("pointwise.weight"):
+                weight.normal_(std=0.5)
+            elif name.endswith("low_classifier.weight"):
+                weight.zero_()  # what is fine would differ with every rounding
+    save_weights(file, network.state_dict(), build_common.model_card(experiment, {}))

@@ -1,21 +1,33 @@
 """`mbseg demo`: from a weights file and a stream to a drawn stream, and every way to end."""
 
 import json
+import os
+import signal
+from collections import deque
 from pathlib import Path
+from threading import Event, Timer
+from time import sleep
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from mbseg import build, build_common, build_segmentation, painters
+from mbseg import build, build_common, build_segmentation
 from mbseg.cli import main
+from mbseg.commands import demo
 from mbseg.config.load import make_experiment
-from mbseg.models.prediction import Predictor, Protocol
+from mbseg.models.framing import Protocol
+from mbseg.models.prediction import Predictor
 from mbseg.nn.fuse import fused
 from mbseg.nn.norm import Normalize
+from mbseg.runtime.answers import Answer
+from mbseg.runtime.torch_predictor import TorchSegmenter
+from mbseg.video.outputs import Video
 from mbseg.video.overlay import overlay
-from mbseg.video.sinks import Video
+from mbseg.video.painter import Painter
+from mbseg.video.play import FrameTimes
+from mbseg.video.sinks import Shown
 from mbseg.video.sources import Frame, open_source
 from mbseg.weights.store import save_weights
 from tests.helpers import calibrated
@@ -48,15 +60,20 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     """Six frames with as much blue as there is no red."""
-    with Video(tmp_path / "in.avi", size=SIZE, fps=10) as sink:
-        for number in range(6):
+    return write_video(tmp_path / "in.avi", 6)
+
+
+def write_video(path: Path, frames: int) -> Path:
+    with Video(path, size=SIZE, fps=10) as sink:
+        for number in range(frames):
             pixels = np.random.default_rng(number).integers(0, 60, (*SIZE, 3)).astype(np.uint8)
-            sink.write(Frame("", pixels + np.array([180, 60, 0], np.uint8)))
-    return tmp_path / "in.avi"
+            pixels += np.array([180, 60, 0], np.uint8)
+            sink.write(Shown(Frame("", pixels), Answer(), pixels))
+    return path
 
 
 def run(weights: Path, *arguments: str | Path) -> int:
-    return main(["demo", str(weights), *map(str, arguments)])
+    return main(["demo", str(weights), "--backend", "torch", *map(str, arguments)])
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".avi"])
@@ -128,23 +145,74 @@ def test_longer_side_wins_over_the_padding_of_an_imported_protocol(
     assert json.loads(capsys.readouterr().out)["network_size"] == [33, 33]
 
 
-def test_ctrl_c_leaves_a_playable_video_and_the_figures_so_far(
-    weights: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_a_playable_video_and_the_figures_so_far(
+    ending: signal.Signals,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    draw = painters.Segmenter.draw
-    drawn = []
+    draw, drawn = Painter.__call__, []
 
-    def draw_three(self: painters.Segmenter, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        drawn.append(mask)
-        if len(drawn) == 4:
-            raise KeyboardInterrupt
-        return draw(self, pixels, mask)
+    def draw_and_end(self: Painter, frame: np.ndarray, answer: Answer) -> np.ndarray:
+        drawn.append(answer)
+        if len(drawn) == 12:  # two of them warm up
+            os.kill(os.getpid(), ending)
+        return draw(self, frame, answer)
 
-    monkeypatch.setattr(painters.Segmenter, "draw", draw_three)
-    assert run(weights, "--source", video, "--output", tmp_path / "out.mp4", "--json") == 130
+    monkeypatch.setattr(Painter, "__call__", draw_and_end)
+    long = write_video(tmp_path / "in.avi", 300)
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert run(weights, "--source", long, "--output", tmp_path / "out.mp4", "--json") == 130
     result = json.loads(capsys.readouterr().out)
-    assert (result["frames"], result["interrupted"]) == (3, True)
-    assert len(list(open_source(str(tmp_path / "out.mp4")).frames)) == 3
+    assert result["interrupted"] is True
+    assert 9 <= result["frames"] < 300
+    assert len(list(open_source(str(tmp_path / "out.mp4")).frames)) == result["frames"]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_leaves_nothing(
+    weights: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, go_on = Event(), Event()
+
+    def draw_for_ever(_self: Painter, frame: np.ndarray, _answer: Answer) -> np.ndarray:
+        if len(list(tmp_path.iterdir())) > 1 and not first.is_set():  # not the one that warms up
+            first.set()
+            os.kill(os.getpid(), signal.SIGINT)
+            Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            go_on.wait(10)
+        return frame
+
+    monkeypatch.setattr(Painter, "__call__", draw_for_ever)
+    assert run(weights, "--source", video, "--output", tmp_path / "out.mp4") == 130
+    assert not go_on.is_set()
+    assert [path.name for path in tmp_path.iterdir()] == ["in.avi"]
+    go_on.set()
+
+
+def test_a_file_played_as_a_camera_drops_what_the_network_has_no_time_for(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(TorchSegmenter, "__call__", lambda _self, image: Answer(np.zeros(image.shape[:2], np.uint8)))
+    monkeypatch.setattr(Painter, "__call__", lambda _self, frame, _answer: sleep(0.25) or frame)
+    assert run(weights, "--source", write_video(tmp_path / "in.avi", 12), "--live", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["dropped"] > 2
+    assert result["frames"] + result["dropped"] >= 11
+
+
+def test_smoothing_and_opacity_change_what_is_drawn(weights: Path, video: Path, tmp_path: Path) -> None:
+    def drawn(*arguments: str) -> np.ndarray:
+        assert run(weights, "--source", video, "--output", tmp_path / "out", "--overwrite", *arguments) == 0
+        return np.stack([cv2.imread(str(path)) for path in sorted((tmp_path / "out").iterdir())]).astype(int)
+
+    plain, steadied, bare = drawn(), drawn("--smooth", "0.8"), drawn("--opacity", "0")
+    assert np.abs(steadied[0] - plain[0]).mean() == 0
+    assert np.abs(steadied - plain).mean() > 0.5
+    source = np.stack([frame.pixels for frame in open_source(str(video)).frames]).astype(int)
+    assert np.abs(bare - source).mean() < 3 < np.abs(plain - source).mean()
 
 
 @pytest.mark.parametrize(
@@ -157,6 +225,11 @@ def test_ctrl_c_leaves_a_playable_video_and_the_figures_so_far(
         (["--source", "in.avi", "--frames", "0"], "--frames is 0; it must be 1 or more"),
         (["--source", "in.avi", "--longer-side", "-3"], "--longer-side is -3"),
         (["--source", "in.avi", "--least-score", "0.3"], "--least-score is for detection"),
+        (["--source", "in.avi", "--smooth", "1"], "--smooth is 1; it must be 0 or more (off), and below 1"),
+        (["--source", "in.avi", "--opacity", "2"], "--opacity is 2; it lies between 0"),
+        (["--source", "in.avi", "--window"], "--window: "),
+        (["--source", "in.avi", "--token", "secret"], "add --serve PORT"),
+        (["--serve", "0", "--output", "out.mp4"], "--output and --window show a --source"),
         (["--source", "in.avi", "evaluate.flp=true"], "did you mean evaluate.flip?"),
         ([], "--source"),
     ],
@@ -189,3 +262,9 @@ def test_a_fused_network_computes_the_same_without_batch_norm(weights: Path) -> 
         expected = model(images)
         assert expected.std() > 1e-3
         torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+
+def test_the_progress_bar_shows_medians_of_the_stages_and_drops() -> None:
+    times = [FrameTimes(1, infer, 3, 4, 30) for infer in (20, 21, 90)]
+    assert demo.stages_text(deque(times), 0) == "decode 1.0, infer 21.0, draw 3.0, write 4.0, latency 30.0 ms"
+    assert demo.stages_text(deque(times), 7).endswith(", 7 dropped")

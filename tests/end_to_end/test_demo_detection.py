@@ -10,15 +10,19 @@ import pytest
 import torch
 
 from mbseg import build_common, build_detection
+from mbseg.boxes.detections import Detections
 from mbseg.build import load
 from mbseg.cli import main
 from mbseg.config.load import make_experiment
 from mbseg.models.box_prediction import BoxPredictor
 from mbseg.models.detection import DetectionModel
 from mbseg.nn.norm import Normalize
-from mbseg.painters import Detector, load_painter
+from mbseg.predictors import load_predictor
+from mbseg.runtime.answers import Answer
+from mbseg.runtime.torch_predictor import TorchDetector
 from mbseg.video.boxes import draw_boxes
-from mbseg.video.sinks import Video
+from mbseg.video.outputs import Video
+from mbseg.video.sinks import Shown
 from mbseg.video.sources import Frame, open_source
 from mbseg.weights.store import save_weights
 from tests.helpers import calibrated
@@ -62,18 +66,24 @@ def noise(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 def video(tmp_path: Path) -> Path:
     with Video(tmp_path / "in.avi", size=SIZE, fps=10) as sink:
         for number in range(4):
-            sink.write(Frame("", noise(number)))
+            sink.write(Shown(Frame("", noise(number)), Answer(), noise(number)))
     return tmp_path / "in.avi"
 
 
 def run(weights: Path, *arguments: str | Path) -> int:
-    return main(["demo", str(weights), *map(str, arguments)])
+    return main(["demo", str(weights), "--backend", "torch", *map(str, arguments)])
 
 
-def loaded(weights: Path, *, longer_side: int | None = None, least_score: float | None = None) -> Detector:
-    painter = load_painter(str(weights), [], run=Path(), longer_side=longer_side, least_score=least_score)
-    assert isinstance(painter, Detector)
-    return painter
+def loaded(weights: Path, *, longer_side: int | None = None, least_score: float | None = None) -> TorchDetector:
+    made = load_predictor(str(weights), run=Path(), longer_side=longer_side, least_score=least_score).predictor
+    assert isinstance(made, TorchDetector)
+    return made
+
+
+def boxes_in(frame: np.ndarray, detector: TorchDetector) -> Detections:
+    found = detector(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)).detections
+    assert found is not None
+    return found
 
 
 def test_a_video_comes_out_with_boxes_and_the_figures_of_every_demo(
@@ -98,7 +108,7 @@ def test_boxes_are_those_of_the_evaluation_whose_score_is_high_enough(weights: P
         model, Normalize(model.card.mean, model.card.std), replace(detector.predictor.selection, score_threshold=0.001)
     )
     (expected,) = evaluated(torch.from_numpy(image).permute(2, 0, 1)[None], [(60, 90)])
-    found = detector.infer(frame)
+    found = boxes_in(frame, detector)
     count = int((expected.scores > 0.5).sum())
     assert 3 < count < len(expected.scores)
     assert len(found.scores) == count
@@ -111,7 +121,7 @@ def test_pictures_are_drawn_in_the_colours_of_the_classes(weights: Path, tmp_pat
     frame = noise(1, (200, 300))
     cv2.imwrite(str(tmp_path / "in.png"), frame)
     assert run(weights, "--source", tmp_path / "in.png", "--output", tmp_path / "out.png") == 0
-    card, found = load(weights).card, loaded(weights).infer(frame)
+    card, found = load(weights).card, boxes_in(frame, loaded(weights))
     assert card is not None
     boxes, labels, scores = found.boxes.numpy(), found.labels.numpy(), found.scores.numpy()
     expected = draw_boxes(frame[..., ::-1].copy(), boxes, labels, scores, card.classes, card.palette)
@@ -119,7 +129,7 @@ def test_pictures_are_drawn_in_the_colours_of_the_classes(weights: Path, tmp_pat
 
 
 def test_a_higher_least_score_leaves_fewer_boxes(weights: Path) -> None:
-    counts = [len(loaded(weights, least_score=least).infer(noise(0)).scores) for least in (0.0, 0.5, 0.9, 1.0)]
+    counts = [len(boxes_in(noise(0), loaded(weights, least_score=least)).scores) for least in (0.0, 0.5, 0.9, 1.0)]
     assert counts == sorted(set(counts), reverse=True)
     assert counts[-1] == 0
 
@@ -133,7 +143,7 @@ def test_with_a_longer_side_the_network_sees_the_frames_own_proportions(
 ) -> None:
     detector = loaded(weights, longer_side=longer_side)
     assert detector.input_size(frame) == network
-    found = detector.infer(noise(0, frame))
+    found = boxes_in(noise(0, frame), detector)
     assert len(found.boxes) > 0
     assert (found.boxes >= 0).all()
     assert (found.boxes <= torch.tensor([*frame[::-1], *frame[::-1]]) + 1e-3).all()
