@@ -1,6 +1,5 @@
 """What must fit together before a training starts."""
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +7,7 @@ from mbseg.config.load import make_experiment, read_yaml, to_tree
 from mbseg.config.schema import Experiment
 from mbseg.engine.run_folder import RunFolder
 from mbseg.errors import ConfigError
+from mbseg.runtime.engines import has_compiler
 
 FREE_TO_CHANGE = (
     "device",
@@ -22,7 +22,7 @@ FREE_TO_CHANGE = (
 
 def check_compiler(experiment: Experiment) -> None:
     """Raises ConfigError where `train.compile` cannot work."""
-    if experiment.train.compile and not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++")):
+    if experiment.train.compile and not has_compiler():
         raise ConfigError("train.compile needs a C++ compiler, and there is none; install one or leave it off")
 
 

@@ -36,6 +36,7 @@ from mbseg.video.names import Names
 from mbseg.weights.report import load_state
 
 CPU = torch.device("cpu")
+TORCH_BACKENDS: dict[EngineName, torch_backend.Backend] = {"torch": "fused", "compiled": "compiled"}
 COARSEST_CELL = 32  # pixels: the shortest longer side of a segmenter's picture
 
 
@@ -160,8 +161,8 @@ def in_engines(
     """The model in the form that each engine runs; what is converted is converted once for all."""
     graphs = Graphs(model)
     return {
-        engine: torch_backend.prepare(model, backend="fused", precision=precision).to(device)
-        if engine == "torch"
+        engine: torch_backend.prepare(model, backend=TORCH_BACKENDS[engine], precision=precision).to(device)
+        if engine == "torch" or engine == "compiled"
         else network_engine.prepare(model, engine, precision, graphs)
         for engine in engines
     }

@@ -65,7 +65,8 @@ def demo(
     token
         What the page's address must contain; drawn at random if not given.
     backend
-        What runs the network; auto measures what is installed and takes the fastest.
+        What runs the network. auto measures what is installed and takes the fastest, but for compiled (torch.compile),
+        which needs half a minute for every size of frames.
     precision
         Of the network's arithmetic; bf16 is faster where the processor has it.
     longer_side

@@ -209,7 +209,7 @@ class EvaluateConfig(Section):
     pad_value: Annotated[float, Field(ge=0, le=255)] = 127.5
     selection: SelectionConfig = SelectionConfig()  # of detection
     # fused: batch norm folded into the convolutions; onnxruntime, openvino: converted for every size that comes up
-    backend: Literal["eager", "fused", "onnxruntime", "openvino"] = "eager"
+    backend: Literal["eager", "fused", "compiled", "onnxruntime", "openvino"] = "eager"
     precision: Literal["fp32", "bf16"] = "fp32"  # of weights and activations; during a training its own
     ema: bool = True  # of a checkpoint that has both, the averaged weights
 

@@ -11,7 +11,7 @@ from mbseg.runtime import network_engine, torch_backend
 from mbseg.runtime.engines import check_engine
 from mbseg.runtime.names import Precision
 
-Backend = Literal["eager", "fused", "onnxruntime", "openvino"]
+Backend = Literal["eager", "fused", "compiled", "onnxruntime", "openvino"]
 Model = TypeVar("Model", bound=SegmentationModel | DetectionModel | JointModel)
 
 
@@ -24,7 +24,7 @@ def prepare(model: Model, *, backend: Backend = "eager", precision: Precision = 
 
 def check_backend(backend: Backend, precision: Precision, device: torch.device) -> None:
     """Before any long work. Raises ConfigError for what is not installed, or cannot do what is asked."""
-    check_engine(backend if backend == "onnxruntime" or backend == "openvino" else "torch", precision, device)
+    check_engine("torch" if backend == "eager" or backend == "fused" else backend, precision, device)
 
 
 def describe(backend: Backend = "eager", precision: Precision = "fp32") -> str:

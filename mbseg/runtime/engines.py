@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import shutil
 import statistics
 from collections.abc import Mapping
 from functools import partial
@@ -33,6 +34,7 @@ class Engine(NamedTuple):
 
 ENGINES: Mapping[EngineName, Engine] = {
     "torch": Engine((), "", ("fp32", "bf16")),
+    "compiled": Engine((), "", ("fp32", "bf16")),
     "onnxruntime": Engine(("onnx", "onnxscript", "onnxruntime"), "export", ("fp32",)),
     "openvino": Engine(("onnx", "onnxscript", "openvino"), "openvino", ("fp32", "bf16")),
 }
@@ -59,20 +61,23 @@ def missing_modules(engine: EngineName) -> list[str]:
 def check_engine(engine: EngineName, precision: Precision, device: torch.device) -> None:
     """Raises ConfigError for an engine that is not installed, or cannot do what is asked."""
     check_installed(engine)
+    if engine == "compiled" and not has_compiler():
+        raise ConfigError("torch.compile needs a C++ compiler, and there is none; install one, or use torch")
     if precision not in ENGINES[engine].precisions:
         able = [name for name, one in ENGINES.items() if precision in one.precisions]
-        raise ConfigError(f"{engine} has no {precision}; use {' or '.join(able)}")
-    if engine != "torch" and device.type != "cpu":
+        raise ConfigError(f"{engine} has no {precision}; use {', '.join(able)}")
+    if engine in ("onnxruntime", "openvino") and device.type != "cpu":
         raise ConfigError(f"{engine} runs on the CPU here, and the device is {device}; use torch, or device=cpu")
 
 
 def usable_engines(precision: Precision, device: torch.device) -> list[EngineName]:
-    """Those that are installed and can do what is asked."""
-    return [
-        name
-        for name, engine in ENGINES.items()
-        if precision in engine.precisions and not missing_modules(name) and (name == "torch" or device.type == "cpu")
-    ]
+    """Those that are installed, can do what is asked, and are soon ready for it."""
+    able = [name for name, engine in ENGINES.items() if precision in engine.precisions and not missing_modules(name)]
+    return [name for name in able if name == "torch" or (name != "compiled" and device.type == "cpu")]
+
+
+def has_compiler() -> bool:
+    return any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++"))
 
 
 def fastest(

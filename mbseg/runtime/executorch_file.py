@@ -11,8 +11,8 @@ from torch import nn
 from mbseg.boxes.geometry import Size
 from mbseg.runtime.artifact import FACTS, Artifact
 from mbseg.runtime.export_files import ExportFile
-from mbseg.runtime.onnx_graph import silence
 from mbseg.runtime.sessions import Array, Session
+from mbseg.runtime.silence import silence
 from mbseg.runtime.whole_programs import traced
 
 if TYPE_CHECKING:

@@ -1,21 +1,18 @@
 """torch modules as ONNX graphs: one message that holds everything, under names that a reader can use."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mbseg.errors import ConfigError, RunError
+from mbseg.runtime.silence import silence
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 18  # what torch writes without converting; ONNX Runtime and OpenVINO read it
-SPEAKERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
 class Port(NamedTuple):
@@ -99,22 +96,6 @@ def check_installed() -> None:
     except ImportError as error:
         raise ConfigError(f"{error.name} is not installed; ONNX needs it: pip install 'mbseg[export]'") from error
     del onnx, onnxscript
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Without the exporter's warnings and log, which speak to its developers."""
-    loggers = [logging.getLogger(name) for name in SPEAKERS]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def open_axes(port: Port) -> dict[int, Any]:

@@ -5,15 +5,10 @@ arg-max, the decoding of boxes and their suppression stay in float, where they c
 that lie closer together than 8 bits can tell.
 """
 
-import contextlib
-import io
-import logging
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Protocol
 
 from mbseg.runtime.answers import UInt8Array
-
-SPEAKERS = ("nncf", "torch.utils.cpp_extension")
 
 
 class Pictures(Protocol):
@@ -42,18 +37,3 @@ def reachable(nodes: Set[str], edges: Mapping[str, Set[str]]) -> set[str]:
         found |= new
         waiting += new
     return found
-
-
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Without the quantisers' progress bars and remarks, which go to stdout and to the log."""
-    loggers = [logging.getLogger(name) for name in SPEAKERS]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

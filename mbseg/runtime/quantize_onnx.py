@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbseg.errors import ConfigError
-from mbseg.runtime.quantize import Pictures, between, silence
+from mbseg.runtime.quantize import Pictures, between
+from mbseg.runtime.silence import silence
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto

@@ -15,7 +15,7 @@ from mbseg.models.joint import JointModel
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.nn.fuse import Module, fused
 from mbseg.runtime.frame_programs import ClassMap, DecodedBoxes, FramedInput, StretchedInput
-from mbseg.runtime.onnx_graph import silence
+from mbseg.runtime.silence import silence
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

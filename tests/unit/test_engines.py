@@ -97,7 +97,7 @@ def test_an_engine_that_is_not_installed_is_not_tried_and_its_extra_is_named() -
 
 
 def test_an_engine_is_refused_what_it_cannot_do() -> None:
-    with pytest.raises(ConfigError, match="onnxruntime has no bf16; use torch or openvino"):
+    with pytest.raises(ConfigError, match="onnxruntime has no bf16; use torch, compiled, openvino"):
         check_engine("onnxruntime", "bf16", CPU)
     with pytest.raises(ConfigError, match="runs on the CPU here, and the device is cuda"):
         check_engine("openvino", "fp32", CUDA)

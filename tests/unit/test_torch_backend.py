@@ -14,6 +14,7 @@ from mbseg.models.class_map import class_map
 from mbseg.models.detection import DetectionModel
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.nn.conv import ConvNormAct
+from mbseg.runtime.engines import usable_engines
 from mbseg.runtime.torch_backend import Backend, Precision, changes, describe, prepare
 from tests.helpers import calibrated
 
@@ -130,3 +131,15 @@ def test_words_for_a_latency_and_for_a_score() -> None:
     assert describe("fused", "bf16") == "torch fused channels_last bf16"
     assert changes("eager", "fp32") == []
     assert changes("fused", "bf16") == ["bf16", "batch norm fused"]
+
+
+def test_a_compiled_network_is_the_same_network() -> None:
+    images = pictures(2)
+    model = calibrated(create_segmenter("mobilenet_v1", width_mult=0.25, num_classes=3), images)
+    ((compiled,), (fused,)) = (outputs(prepare(model, backend=name), images[:1]) for name in ("compiled", "fused"))
+    assert fused.std() > 0.05
+    torch.testing.assert_close(compiled, fused, rtol=1e-3, atol=1e-3)
+
+
+def test_auto_never_waits_for_a_compiler() -> None:
+    assert "compiled" not in usable_engines("fp32", torch.device("cpu"))
