@@ -12,7 +12,7 @@ quickstart: $(STAMP)  ## draw the shapes data set, train, evaluate, profile, rep
 	$(BIN)/mbseg quickstart --task $(TASK) $(ARGS)
 
 test: $(STAMP)  ## every test, on up to four processes of one thread each
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: lint types contracts test  ## what CI runs
 

@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {said}; use smaller pictures, scales or batches", file=sys.stderr)
         return USER_MISTAKE
     except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
         return USER_MISTAKE
     return 0
 

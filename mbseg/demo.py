@@ -141,7 +141,7 @@ def serve_visitors(server: Server, on_address: Callable[[str], None]) -> dict[st
 
 
 def check(source: str | None, viewing: Viewing, frames: int | None) -> None:
-    if source is None and viewing.serve is None:
+    if source == "" or (source is None and viewing.serve is None):
         raise ConfigError(
             "--source is missing: name a camera's number, a file, a folder, a stream's address, or browser with --serve"
         )

@@ -8,9 +8,10 @@ import torch
 from mbseg import build_segmentation
 from mbseg.boxes.postprocess import Selection
 from mbseg.build import untrained
+from mbseg.build_common import labels
 from mbseg.config.load import make_experiment
 from mbseg.config.schema import Experiment
-from mbseg.errors import ConfigError
+from mbseg.errors import ConfigError, WeightsError
 from mbseg.models.framing import Framing, Stretching, framing_of
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.runtime.artifact import Artifact
@@ -28,13 +29,19 @@ def is_exported(target: str) -> bool:
 
 
 def exported_experiment(path: Path, artifact: Artifact, overrides: Sequence[str]) -> Experiment:
-    """The experiment that made the file. Raises ConfigError for overrides that would have no effect."""
+    """The experiment that made the file.
+
+    Raises ConfigError for overrides that would have no effect, WeightsError for a config of other classes or task.
+    """
     fixed = [one for one in overrides if not one.startswith(FREE_KEYS)]
     if fixed:
         raise ConfigError(
             f"{fixed[0]} has no effect on {path}, which runs on the CPU as it was exported; only threads, data.KEY and "
             "evaluate.selection.KEY have: leave it away, or export anew with it"
         )
+    made_by = make_experiment(artifact.card.config, source=str(path))
+    if (made_by.task, labels(made_by).classes) != (artifact.task, artifact.card.classes):
+        raise WeightsError(f"{path} is damaged: its task or its classes are not those of its config; export it again")
     return make_experiment(artifact.card.config, overrides, source=str(path))
 
 

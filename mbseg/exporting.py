@@ -3,11 +3,9 @@
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -20,7 +18,6 @@ from mbseg.data.reading import read_image
 from mbseg.data.shapes import shapes_scene
 from mbseg.engine.device import use_threads
 from mbseg.errors import ConfigError, DataError, RunError
-from mbseg.files import TEMPORARY_SUFFIX
 from mbseg.frame_scores import frames
 from mbseg.predicting import find_pictures
 from mbseg.predictors import Options, check_options, frame_predictor
@@ -28,7 +25,7 @@ from mbseg.quantizing import CALIBRATION_PICTURES, advice, calibration_pictures,
 from mbseg.runtime.agreement import Agreement
 from mbseg.runtime.answers import FramePredictor, UInt8Array
 from mbseg.runtime.artifact import SUFFIXES, Artifact, Format, Precision
-from mbseg.runtime.export_files import ExportFile, check_format, export_file, files_of, put_in_place
+from mbseg.runtime.export_files import ExportFile, check_format, export_file, files_of, put_in_place, unfinished
 from mbseg.runtime.exported import ExportedPredictor, resized
 from mbseg.runtime.frame_graphs import detection_to_onnx, joint_to_onnx, segmentation_to_onnx
 from mbseg.runtime.mobile_files import check_mobile, is_mobile, mobile_file, suppressed
@@ -52,11 +49,12 @@ LEAST_AGREEMENT: dict[Precision, dict[str, float]] = {
     "int8": {"pixels": 0.98, "detections": 0.95},
 }
 REMEDIES: dict[Precision, str] = {
-    "fp32": "this is a fault of the conversion or of the engine; another --format may do",
+    "fp32": "untrained weights magnify rounding: train them first; with trained ones this is a fault of the conversion "
+    "or of the engine, and another --format may do",
     "bf16": "train it longer if it is untrained, or take --precision fp32",
     "int8": "calibrate with more pictures (--calibration), fine-tune with train.quantization_aware=true, or take bf16",
 }
-SMALLEST_SIDE = 32  # pixels
+SMALLEST_SIDE, LARGEST_SIDE = 32, 4096  # pixels
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Wanted:
     overwrite: bool = False
     least_score: float | None = None  # boxes below are left out; None: as in the config
     pictures: Path | None = None  # a folder to compare on; None: some of data.val
-    calibration: int = CALIBRATION_PICTURES
+    calibration: int | None = None  # pictures, of int8; None: 40
 
 
 def export(target: str, overrides: Sequence[str], wanted: Wanted, *, run: Path) -> dict[str, Any]:
@@ -82,11 +80,12 @@ def export(target: str, overrides: Sequence[str], wanted: Wanted, *, run: Path) 
     experiment, state, origin = read_target(target, overrides, weights=None, run=run)
     path = wanted.output or default_path(Path(origin), wanted)
     check(wanted, path, experiment, origin)
+    check_runs_on_cpu(overrides)
     use_threads(experiment.threads)
     task = builder(experiment.task).task(experiment, weights=False)
     load_state(task.model, state, origin=origin)
     expected = reference(task, wanted)
-    pictures = [fitted(picture, wanted.size) for picture in compared_pictures(experiment, wanted.pictures)]
+    pictures = compared_pictures(experiment, wanted.pictures)
     made = file_of(expected, experiment, wanted)
     artifact = Artifact(experiment.task, wanted.precision, wanted.size, model_card(experiment, metrics_of(origin)))
     with unfinished(path) as draft:
@@ -94,10 +93,16 @@ def export(target: str, overrides: Sequence[str], wanted: Wanted, *, run: Path) 
         predictor = run_as_others_do(made.session(draft), expected)
         agreement = agreed(expected, predictor, pictures, wanted)
         scores = scores_of(experiment, expected, predictor) if wanted.precision == "int8" else {}
-        made.save(draft, replace(artifact, agreement=agreement, **scores))
+        made.save(draft, replace(artifact, agreement=agreement.shares, **scores))
         put_in_place(draft, path)
     params = sum(parameter.numel() for parameter in task.model.parameters())
-    return {**summary(path, wanted), "params": params, "agreement": agreement, "compared": len(pictures), **scores}
+    return {
+        **summary(path, wanted),
+        "params": params,
+        "agreement": agreement.shares,
+        "compared": agreement.pictures,
+        **scores,
+    }
 
 
 def default_path(origin: Path, wanted: Wanted) -> Path:
@@ -113,9 +118,13 @@ def check(wanted: Wanted, path: Path, experiment: Experiment, origin: str) -> No
     else:
         check_format(wanted.file_format, wanted.precision)
     check_options(Options(least_score=wanted.least_score), experiment.task, origin)
-    if wanted.size and min(wanted.size) < SMALLEST_SIDE:
-        raise ConfigError(f"--size is {wanted.size[0]} x {wanted.size[1]}; sides have {SMALLEST_SIDE} pixels or more")
-    if wanted.calibration < 1:
+    if wanted.size and not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in wanted.size):
+        raise ConfigError(
+            f"--size is {wanted.size[0]} x {wanted.size[1]}; sides have {SMALLEST_SIDE} to {LARGEST_SIDE} pixels"
+        )
+    if wanted.calibration is not None and wanted.precision != "int8":
+        raise ConfigError(f"--calibration is for int8, and --precision is {wanted.precision}; leave it away")
+    if wanted.calibration is not None and wanted.calibration < 1:
         raise ConfigError(f"--calibration is {wanted.calibration}; it must be 1 or more")
     evaluate = experiment.evaluate
     if experiment.task == "segmentation" and (evaluate.flip or evaluate.scales != (1.0,)):
@@ -125,11 +134,18 @@ def check(wanted: Wanted, path: Path, experiment: Experiment, origin: str) -> No
     check_place(path, SUFFIXES[wanted.file_format], overwrite=wanted.overwrite)
 
 
+def check_runs_on_cpu(overrides: Sequence[str]) -> None:
+    """Raises ConfigError for another device that is asked for; the one of the training does not matter."""
+    if other := [one for one in overrides if one.startswith("device=") and one not in ("device=cpu", "device=auto")]:
+        raise ConfigError(f"{other[-1]} has no effect on an export, which runs on the CPU; leave it away")
+
+
 def calibration(experiment: Experiment, wanted: Wanted) -> Pictures:
     """What int8 is made from; nothing in other precisions. Raises DataError where int8 lacks it."""
     if wanted.precision != "int8":
         return []
-    return calibration_pictures(experiment, wanted.calibration, size=wanted.size)
+    count = CALIBRATION_PICTURES if wanted.calibration is None else wanted.calibration
+    return calibration_pictures(experiment, count, size=wanted.size)
 
 
 def check_place(path: Path, suffix: str, *, overwrite: bool) -> None:
@@ -192,16 +208,6 @@ def fitted(picture: UInt8Array, size: Size | None) -> UInt8Array:
     return picture if size is None else resized(picture, size, cv2.INTER_LINEAR)
 
 
-@contextmanager
-def unfinished(path: Path) -> Iterator[Path]:
-    """A file of that name in a folder beside, which goes with all that is in it. Raises RunError if writing fails."""
-    try:
-        with TemporaryDirectory(prefix=f".{path.stem}-", suffix=TEMPORARY_SUFFIX, dir=path.parent) as folder:
-            yield Path(folder) / path.name
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}") from error
-
-
 def run_as_others_do(session: Session, expected: FramePredictor) -> FramePredictor:
     """The file in the plain engine."""
     return ExportedPredictor(suppressed(session, expected))
@@ -209,24 +215,30 @@ def run_as_others_do(session: Session, expected: FramePredictor) -> FramePredict
 
 def agreed(
     expected: FramePredictor, found: FramePredictor, pictures: Iterable[UInt8Array], wanted: Wanted
-) -> dict[str, float]:
+) -> Agreement:
     """Shares of equal pixels and of detections found again. Raises RunError where they are too small."""
-    agreement = Agreement()
+    least_score = least_score_of(expected)
+    agreement = Agreement(least_score or 0)
     for picture in pictures:
-        agreement.add(expected(picture), found(picture))
-    shares = agreement.shares
-    if not shares:
+        frame = fitted(picture, wanted.size)
+        agreement.add(expected(frame), found(frame))
+    if least_score is not None and "detections" not in agreement.shares:
         raise RunError(
             "nothing is detected in the pictures compared, which proves nothing; name others: --pictures FOLDER"
         )
-    for what, share in shares.items():
+    for what, share in agreement.shares.items():
         least = LEAST_AGREEMENT[wanted.precision][what]
         if share < least:
             raise RunError(
                 f"the {wanted.file_format} file in {wanted.precision} gives {share:.2%} of PyTorch's {what}, and "
                 f"{least:.1%} are asked for; nothing was written: {REMEDIES[wanted.precision]}"
             )
-    return shares
+    return agreement
+
+
+def least_score_of(expected: FramePredictor) -> float | None:
+    """Boxes below are left out; None where there are no boxes at all."""
+    return expected.predictor.selection.score_threshold if isinstance(expected, TorchDetector | TorchJoint) else None
 
 
 def scores_of(experiment: Experiment, before: FramePredictor, after: FramePredictor) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +32,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             raise
         raise RunError(f"cannot write {path}: {cause.strerror}; nothing was changed") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing can be removed: that is told already
+            temporary.unlink()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

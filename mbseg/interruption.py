@@ -1,23 +1,48 @@
-"""Ctrl-C and SIGTERM as a wish to end in order."""
+"""Ctrl-C, SIGTERM and a terminal that is closed, as a wish to end in order."""
 
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import inf
 from threading import current_thread, main_thread
+from time import monotonic, sleep
 from types import FrameType
 from typing import Any, Self, final
 
-ENDINGS = (signal.SIGINT, signal.SIGTERM)
+ECHO = 0.5  # seconds: a wrapper and the terminal often send the same Ctrl-C, one after the other
+
+
+@final
+class Signals:
+    """Tells those that are meant from their echoes."""
+
+    def __init__(self) -> None:
+        self._meant_at = -inf  # monotonic seconds: the last one that was no echo
+
+    def is_echo(self) -> bool:
+        """Of the signal that has come just now."""
+        now = monotonic()
+        if now - self._meant_at < ECHO:
+            return True
+        self._meant_at = now
+        return False
+
+    def fade(self) -> None:
+        """Waits for the echo, which is not for those behind."""
+        sleep(max(0.0, self._meant_at + ECHO - monotonic()))
 
 
 @final
 class Interruption:
-    """While it is open, the first Ctrl-C or SIGTERM is only a wish; the second one raises KeyboardInterrupt, as ever.
+    """While it is open, the first signal to end is only a wish; the next but its echo raises KeyboardInterrupt.
 
     In another thread than the main one nothing is changed.
     """
 
     def __init__(self) -> None:
         self.happened = False
+        self._signals = Signals()
         self._end: Callable[[], None] = lambda: None
         self._before: dict[int, Any] = {}
 
@@ -28,16 +53,54 @@ class Interruption:
             end()
 
     def __enter__(self) -> Self:
-        if current_thread() is main_thread():
-            self._before = {number: signal.signal(number, self._first) for number in ENDINGS}
+        self._before = handle_endings(self._hear)
         return self
 
     def __exit__(self, *_error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._signals.fade()
+        restore(self._before)
 
-    def _first(self, _number: int, _frame: FrameType | None) -> None:
-        for number in ENDINGS:
-            signal.signal(number, signal.default_int_handler)
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        if self._signals.is_echo():
+            return
+        if self.happened:
+            raise KeyboardInterrupt
         self.happened = True
         self._end()
+
+
+@contextmanager
+def endings_like_ctrl_c() -> Iterator[None]:
+    """Every signal to end raises KeyboardInterrupt, and its echo nothing."""
+    signals = Signals()
+
+    def hear(_number: int, _frame: FrameType | None) -> None:
+        if not signals.is_echo():
+            raise KeyboardInterrupt
+
+    before = handle_endings(hear)
+    try:
+        yield
+    finally:
+        signals.fade()
+        restore(before)
+
+
+def handle_endings(handler: Callable[[int, FrameType | None], Any]) -> dict[int, Any]:
+    """What `restore` needs; nothing in another thread than the main one, which gets no signals."""
+    if current_thread() is not main_thread():
+        return {}
+    return {number: signal.signal(number, handler) for number in endings()}
+
+
+def restore(before: dict[int, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def endings() -> list[int]:
+    """Hanging up is one of them, unless nohup has said otherwise."""
+    known: list[int] = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        known.append(signal.SIGHUP)
+    return known

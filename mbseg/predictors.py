@@ -38,6 +38,7 @@ from mbseg.weights.report import load_state
 CPU = torch.device("cpu")
 TORCH_BACKENDS: dict[EngineName, torch_backend.Backend] = {"torch": "fused", "compiled": "compiled"}
 COARSEST_CELL = 32  # pixels: the shortest longer side of a segmenter's picture
+LONGEST_SIDE = 4096  # pixels: beyond it logits alone take gigabytes
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,8 @@ def check_options(options: Options, task: str, origin: str) -> None:
     """Raises ConfigError."""
     longer_side, least_score = options.longer_side, options.least_score
     shortest = COARSEST_CELL if task == "segmentation" else SMALLEST_SIDE
-    if longer_side is not None and longer_side < shortest:
-        raise ConfigError(f"--longer-side is {longer_side}; it must be {shortest} or more")
+    if longer_side is not None and not shortest <= longer_side <= LONGEST_SIDE:
+        raise ConfigError(f"--longer-side is {longer_side}; it must be {shortest} to {LONGEST_SIDE}")
     if least_score is not None and task == "segmentation":
         raise ConfigError(f"--least-score is for detection, and {origin} segments; leave it away")
     if least_score is not None and not 0 <= least_score <= 1:

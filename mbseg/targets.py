@@ -17,7 +17,9 @@ from mbseg.weights.store import read_weights
 State = dict[str, Tensor]
 WEIGHTS_SUFFIX = ".safetensors"
 CHECKPOINT_SUFFIX = ".pt"
-FOREIGN_SUFFIXES = (".tflite", ".pth", ".pb", ".onnx")
+EXPORTED_SUFFIXES = (".onnx", ".xml")
+FOREIGN_SUFFIXES = (".tflite", ".pth", ".pb")
+CONFIG_SUFFIXES = (".yaml", ".yml", "")
 
 
 def experiment_of(target: str, overrides: Sequence[str]) -> Experiment:
@@ -54,9 +56,16 @@ def read_target(
 def check_not_foreign(target: str) -> None:
     if target.endswith(".pte"):
         raise ConfigError(f"{target} is exported for ExecuTorch; mbseg itself runs exported .onnx and .xml files")
+    if target.endswith(EXPORTED_SUFFIXES):
+        raise ConfigError(f"{target} is exported already; name the {WEIGHTS_SUFFIX} that it was made from")
     if target.endswith(FOREIGN_SUFFIXES):
         raise ConfigError(
             f"mbseg does not run {target}; bring its weights in: mbseg import-weights {target} OUT.safetensors"
+        )
+    if Path(target).is_file() and Path(target).suffix not in (*CONFIG_SUFFIXES, CHECKPOINT_SUFFIX):
+        raise ConfigError(
+            f"{target} is of no kind that mbseg knows: weights are called *{WEIGHTS_SUFFIX}, exported files "
+            f"*{' or *'.join(EXPORTED_SUFFIXES)}, configs *.yaml"
         )
 
 

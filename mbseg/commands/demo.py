@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbseg.commands.train import default_folder
 from mbseg.errors import ConfigError
+from mbseg.interruption import endings_like_ctrl_c
 from mbseg.output import AsJson, Overrides, print_json
 from mbseg.runtime.names import Backend, Precision
 
@@ -20,6 +21,7 @@ LOOPBACK = "127.0.0.1"
 RECENT = 50  # frames whose stage times the progress bar shows
 
 
+@endings_like_ctrl_c()
 def demo(
     weights: str,
     /,

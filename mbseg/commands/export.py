@@ -40,13 +40,12 @@ def export(
     pictures
         A folder of pictures on which to compare with PyTorch; some of data.val if not given.
     calibration
-        How many pictures of data.train int8 is calibrated on.
+        How many pictures of data.train int8 is calibrated on; 40 if not given.
     overwrite
         Replace the file if there is one.
     """
     from mbseg.exporting import Wanted
     from mbseg.exporting import export as run
-    from mbseg.quantizing import CALIBRATION_PICTURES
 
     wanted = Wanted(
         file_format=format,
@@ -56,7 +55,7 @@ def export(
         overwrite=overwrite,
         least_score=least_score,
         pictures=pictures,
-        calibration=CALIBRATION_PICTURES if calibration is None else calibration,
+        calibration=calibration,
     )
     result = run(weights, overrides, wanted, run=default_folder(weights))
     print_result(result, text(result), as_json=json)

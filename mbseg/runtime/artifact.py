@@ -12,7 +12,7 @@ import re
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from xml.etree.ElementTree import ParseError
 
 from mbseg.boxes.geometry import Size
@@ -27,6 +27,7 @@ Format = Literal["onnx", "openvino", "executorch", "litert"]
 Precision = Literal["fp32", "bf16", "int8"]
 
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte", "litert": ".tflite"}
+TASKS = ("segmentation", "detection", "joint")
 FORMAT_VERSION = 1
 FACTS, SHA256 = "mbseg", "mbseg_sha256"
 ZEROS = "0" * 64
@@ -71,7 +72,7 @@ def artifact_from(path: Path, content: dict[str, Any]) -> Artifact:
             f"{path} has format version {content['format_version']}; this mbseg reads {FORMAT_VERSION}: update mbseg"
         )
     size = content["size"]
-    return Artifact(
+    artifact = Artifact(
         task=content["task"],
         precision=content["precision"],
         size=None if size is None else (size[0], size[1]),
@@ -79,6 +80,24 @@ def artifact_from(path: Path, content: dict[str, Any]) -> Artifact:
         agreement=content["agreement"],
         mbseg=content["mbseg"],
     )
+    check_facts(path, artifact)
+    return artifact
+
+
+def check_facts(path: Path, artifact: Artifact) -> None:
+    """Raises WeightsError for what `mbseg export` never writes: the facts were edited, and sealed anew."""
+    card = artifact.card
+    is_right = {
+        "task": artifact.task in TASKS,
+        "precision": artifact.precision in get_args(Precision)
+        and (path.suffix, artifact.precision) != (".onnx", "bf16"),
+        "classes": bool(card.classes) and all(isinstance(name, str) for name in card.classes),
+        "palette": len(card.palette) == len(card.classes)
+        and all(value in range(256) for colour in card.palette for value in colour),
+        "config": isinstance(card.config, dict),
+    }
+    if wrong := [name for name, right in is_right.items() if not right]:
+        raise WeightsError(f"{path} is damaged: the {wrong[0]} that it names cannot be; export it again")
 
 
 def sealed_onnx(model: "ModelProto", artifact: Artifact) -> bytes:
@@ -141,7 +160,7 @@ def openvino_facts(path: Path) -> str:
     text = path.read_bytes()
     try:
         entry = fromstring(text).find(f"./rt_info/{FACTS}/facts")
-    except ParseError as error:
+    except (ParseError, ValueError, LookupError) as error:  # entities are a ValueError, strange encodings all three
         raise WeightsError(f"{path} is damaged or cut short: {error}; export it again") from error
     if entry is None:
         raise WeightsError(f"{path} was not written by `mbseg export`, which says how a file is to be used")

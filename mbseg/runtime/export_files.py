@@ -1,12 +1,19 @@
 """Finished graphs as files: each format with its precisions."""
 
+import errno
 import os
+import platform
+import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, final
 
-from mbseg.errors import ConfigError
-from mbseg.files import sync_folder
+from mbseg.errors import ConfigError, RunError
+from mbseg.files import TEMPORARY_SUFFIX, sync_folder
 from mbseg.runtime.artifact import SUFFIXES, Artifact, Format, Precision, mark_openvino, seal_openvino, sealed_onnx
 from mbseg.runtime.engines import check_installed
 from mbseg.runtime.onnx_graph import check_installed as check_exporter
@@ -53,7 +60,10 @@ class OpenVinoFile(ExportFile):
         from mbseg.runtime.openvino_session import quiet_openvino
 
         mark_openvino(self.model, artifact)
-        quiet_openvino().save_model(self.model, path, compress_to_fp16=self.half)
+        try:
+            quiet_openvino().save_model(self.model, path, compress_to_fp16=self.half)
+        except RuntimeError as error:  # "basic_ios::clear: iostream error", whatever the cause
+            raise OSError(errno.EIO, "OpenVINO could not write all of it; is the disk full?") from error
         seal_openvino(path)
 
     def session(self, path: Path) -> Session:
@@ -87,13 +97,45 @@ def export_file(model: "ModelProto", file_format: Format, precision: Precision, 
     return OpenVinoFile(read(model), half=precision == "bf16")
 
 
+@contextmanager
+def unfinished(path: Path) -> Iterator[Path]:
+    """A file of that name in a hidden folder beside, which goes with all that is in it.
+
+    Those that killed exports of this name have left go first. Raises RunError if writing fails.
+    """
+    prefix = f".{path.stem}-{platform.node()}-"  # process numbers of other machines say nothing here
+    try:
+        for left in path.parent.glob(f"{escape(prefix)}*{TEMPORARY_SUFFIX}"):
+            if not is_running(left.name.removeprefix(prefix).split("-")[0]):
+                shutil.rmtree(left, ignore_errors=True)
+        with TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", suffix=TEMPORARY_SUFFIX, dir=path.parent) as folder:
+            yield Path(folder) / path.name
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+
+
+def is_running(process: str) -> bool:
+    """Of a process number; what is none is nobody's to judge."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        return True
+    return True
+
+
 def files_of(path: Path) -> list[Path]:
     """All that belongs to an exported file, in the order of writing: who finds the last one has all."""
     return [path.with_suffix(".bin"), path] if path.suffix == SUFFIXES["openvino"] else [path]
 
 
 def put_in_place(made: Path, path: Path) -> None:
-    """Gives a file that is whole its final name, on the disk before the name is; the old one is gone first."""
+    """Gives a file that is whole its final name, on the disk before the name is.
+
+    An old .xml is gone first, as OpenVINO would run it with the new .bin: no rename gives both files their names at one
+    moment, and an export killed in between leaves no pair at all.
+    """
     for file in files_of(made):
         with file.open("rb") as opened:
             os.fsync(opened.fileno())

@@ -67,6 +67,7 @@ class Video(Sink):
     def __enter__(self) -> Self:
         cv2 = quiet_cv2()
         make_folder(self.path.parent)
+        self._begin()
         height, width = self.size
         code = cv2.VideoWriter.fourcc(*CODECS[self.path.suffix.lower()])
         with silent_stderr():
@@ -94,12 +95,18 @@ class Video(Sink):
 
     def __exit__(self, kind: type[BaseException] | None, /, *_error: object) -> None:
         """Keeps what was written, unless it ended with an error."""
-        self.writer.release()
         try:
+            self.writer.release()
             if self.written and kind is None:
                 self._finish()
         finally:
             self.part.unlink(missing_ok=True)
+
+    def _begin(self) -> None:
+        try:
+            self.part.touch()
+        except OSError as error:  # of which OpenCV would say nothing
+            raise RunError(f"cannot write {self.path}: {error.strerror}") from None
 
     def _finish(self) -> None:
         readable = count_frames(self.part)  # the writer itself reports no error
@@ -181,4 +188,4 @@ def written_paths(output: Path, file: Path) -> tuple[Path, ...]:
 
 
 def is_same(path: Path, *others: Path) -> bool:
-    return any(other.exists() and other.samefile(path) for other in others)
+    return path.exists() and any(other.exists() and other.samefile(path) for other in others)

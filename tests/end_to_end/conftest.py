@@ -1,6 +1,8 @@
 """A tiny drawn data set and a tiny experiment on it."""
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,15 @@ def save_untrained(file: Path, task: str, tree: dict[str, Any]) -> None:
             elif name.endswith("low_classifier.weight"):
                 weight.zero_()  # what is fine would differ with every rounding
     save_weights(file, network.state_dict(), build_common.model_card(experiment, {}))
+
+
+@pytest.fixture
+def late_signals_do_nothing() -> Iterator[None]:
+    """For tests that send Ctrl-C to this very process: if the demo has ended already, it hits nobody else."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join()
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from mbseg import build, build_common, build_segmentation
+from mbseg import build, build_common, build_segmentation, predictors
 from mbseg.cli import main
 from mbseg.commands import demo
 from mbseg.config.load import make_experiment
+from mbseg.interruption import ECHO
 from mbseg.models.framing import Protocol
 from mbseg.models.prediction import Predictor
 from mbseg.nn.fuse import fused
@@ -32,8 +33,11 @@ from mbseg.video.sources import Frame, open_source
 from mbseg.weights.store import save_weights
 from tests.helpers import calibrated
 
+pytestmark = pytest.mark.usefixtures("late_signals_do_nothing")
+
 SIZE = (48, 64)
 STAGES = {"decode", "infer", "draw", "write"}
+ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 TREE = {
     "device": "cpu",
     "data": {"kind": "camvid", "root": "datasets/camvid"},
@@ -145,7 +149,7 @@ def test_longer_side_wins_over_the_padding_of_an_imported_protocol(
     assert json.loads(capsys.readouterr().out)["network_size"] == [33, 33]
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_an_interruption_leaves_a_playable_video_and_the_figures_so_far(
     ending: signal.Signals,
     weights: Path,
@@ -163,13 +167,26 @@ def test_an_interruption_leaves_a_playable_video_and_the_figures_so_far(
 
     monkeypatch.setattr(Painter, "__call__", draw_and_end)
     long = write_video(tmp_path / "in.avi", 300)
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [signal.getsignal(number) for number in ENDINGS]
     assert run(weights, "--source", long, "--output", tmp_path / "out.mp4", "--json") == 130
     result = json.loads(capsys.readouterr().out)
     assert result["interrupted"] is True
     assert 9 <= result["frames"] < 300
     assert len(list(open_source(str(tmp_path / "out.mp4")).frames)) == result["frames"]
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in ENDINGS] == before
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_ending_before_the_stream_begins_is_an_interruption(
+    ending: signal.Signals,
+    weights: Path,
+    video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(predictors, "read_target", lambda *_arguments, **_names: signal.raise_signal(ending))
+    assert run(weights, "--source", video) == 130
+    assert capfd.readouterr().err == "interrupted\n"
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_leaves_nothing(
@@ -181,7 +198,7 @@ def test_a_second_ctrl_c_leaves_at_once_and_leaves_nothing(
         if len(list(tmp_path.iterdir())) > 1 and not first.is_set():  # not the one that warms up
             first.set()
             os.kill(os.getpid(), signal.SIGINT)
-            Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            Timer(ECHO + 0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
             go_on.wait(10)
         return frame
 
@@ -224,6 +241,7 @@ def test_smoothing_and_opacity_change_what_is_drawn(weights: Path, video: Path, 
         (["--source", "in.avi", "--output", "in.avi/out.mp4"], "cannot be made"),
         (["--source", "in.avi", "--frames", "0"], "--frames is 0; it must be 1 or more"),
         (["--source", "in.avi", "--longer-side", "-3"], "--longer-side is -3"),
+        (["--source", "in.avi", "--longer-side", "4097"], "--longer-side is 4097; it must be 32 to 4096"),
         (["--source", "in.avi", "--least-score", "0.3"], "--least-score is for detection"),
         (["--source", "in.avi", "--smooth", "1"], "--smooth is 1; it must be 0 or more (off), and below 1"),
         (["--source", "in.avi", "--opacity", "2"], "--opacity is 2; it lies between 0"),
@@ -231,7 +249,8 @@ def test_smoothing_and_opacity_change_what_is_drawn(weights: Path, video: Path, 
         (["--source", "in.avi", "--token", "secret"], "add --serve PORT"),
         (["--serve", "0", "--output", "out.mp4"], "--output and --window show a --source"),
         (["--source", "in.avi", "evaluate.flp=true"], "did you mean evaluate.flip?"),
-        ([], "--source"),
+        (["--source", ""], "--source is missing"),
+        ([], "--source is missing"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(

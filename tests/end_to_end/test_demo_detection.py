@@ -153,7 +153,7 @@ def test_with_a_longer_side_the_network_sees_the_frames_own_proportions(
     ("arguments", "message"),
     [
         (["--least-score", "1.5"], "--least-score is 1.5; scores lie between 0 and 1"),
-        (["--longer-side", "63"], "--longer-side is 63; it must be 64 or more"),
+        (["--longer-side", "63"], "--longer-side is 63; it must be 64 to 4096"),
         (["evaluate.flip=true"], "evaluate.flip belongs to segmentation"),
     ],
 )

@@ -18,6 +18,8 @@ from mbseg.commands import demo
 
 pytest.importorskip("aiohttp", reason="the page needs the extra `serve`")
 
+pytestmark = pytest.mark.usefixtures("late_signals_do_nothing")
+
 Weights = Callable[[str], Path]
 
 

@@ -96,3 +96,12 @@ def test_what_has_no_effect_or_is_missing_is_one_line(
     said = capsys.readouterr()
     assert message in said.err
     assert (said.out, said.err.strip().count("\n")) == ("", 0)
+
+
+def test_a_file_whose_boxes_were_never_compared_is_not_written(
+    untrained: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--format", "onnx", "--least-score", "1", "--output", str(tmp_path / "joint.onnx"), *SIZES["joint"]]
+    assert main(["export", str(untrained("joint")), *options]) == 2
+    assert "nothing is detected in the pictures compared" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -48,6 +48,12 @@ def test_where_nothing_is_probable_the_first_is_asked_for() -> None:
     assert found_again(detections(scores=(0.2, 0.1, 0.1)), detections(BOXES[1:], (0.2, 0.1))).tolist() == [False]
 
 
+@pytest.mark.parametrize(("score", "asked_for"), [(0.51, []), (0.53, [False])])
+def test_a_box_within_rounding_of_the_least_score_may_be_missing(score: float, asked_for: list[bool]) -> None:
+    nothing = detections(torch.zeros(0, 4), ())
+    assert found_again(detections(BOXES[:1], (score,)), nothing, least_score=0.5).tolist() == asked_for
+
+
 def test_where_nothing_was_compared_there_is_no_share() -> None:
     agreement = Agreement()
     nothing = Answer(detections=detections(torch.zeros(0, 4), ()))

@@ -1,7 +1,9 @@
 """An exported file knows what it is, and whether it is whole."""
 
+import codecs
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnxruntime
@@ -95,6 +97,53 @@ def test_a_foreign_onnx_file_is_told_from_a_damaged_one(tmp_path: Path) -> None:
     onnx.save(parser.parse_model(GRAPH), path)
     with pytest.raises(WeightsError, match="was not written by `mbseg export`"):
         read_artifact(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("task", {"task": "foo"}),
+        ("precision", {"precision": "fp8"}),
+        ("classes", {"card": replace(CARD, classes=(1, 2))}),
+        ("palette", {"card": replace(CARD, classes=CARD.classes[:1])}),
+        ("palette", {"card": replace(CARD, palette=((0, 0, 0), (1, 2, 999)))}),
+        ("config", {"card": replace(CARD, config=None)}),
+    ],
+)
+def test_edited_facts_are_refused_though_sealed_anew(
+    tmp_path: Path, suffix: str, name: str, changes: dict[str, Any]
+) -> None:
+    path = tmp_path / f"file{suffix}"
+    made(suffix).save(path, replace(ARTIFACT, **changes))
+    with pytest.raises(WeightsError, match=f"the {name} that it names cannot be"):
+        read_artifact(path)
+
+
+def test_onnx_in_bf16_is_refused_and_openvino_is_not(tmp_path: Path) -> None:
+    half = replace(ARTIFACT, precision="bf16")
+    for suffix in SUFFIXES:
+        made(suffix).save(tmp_path / f"file{suffix}", half)
+    assert read_artifact(tmp_path / "file.xml") == half
+    with pytest.raises(WeightsError, match="the precision that it names"):
+        read_artifact(tmp_path / "file.onnx")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'<!DOCTYPE net [<!ENTITY a "b">]><net>&a;</net>',
+        b'<?xml version="1.0" encoding="foo"?><net/>',
+        b'<?xml version="1.0" encoding="utf-32"?><net/>',
+        codecs.BOM_UTF16_LE + b"<net/>",
+    ],
+)
+def test_strange_xml_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file.xml"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="is damaged or cut short") as caught:
+        read_artifact(path)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_xml_without_its_bin_is_refused(tmp_path: Path) -> None:

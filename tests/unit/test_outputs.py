@@ -1,5 +1,7 @@
 """Drawn frames on their way into files."""
 
+import errno
+import os
 from pathlib import Path
 
 import cv2
@@ -10,7 +12,7 @@ from mbseg.errors import RunError
 from mbseg.runtime.answers import Answer
 from mbseg.video.opencv import quiet_cv2
 from mbseg.video.outputs import CODECS, Picture, PictureFolder, Video, make_sink
-from mbseg.video.sinks import Shown
+from mbseg.video.sinks import Shown, Sink
 from mbseg.video.sources import Frame, open_source
 
 SIZE = (48, 64)
@@ -104,6 +106,25 @@ def test_a_video_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("sink", [Picture(Path("a.png")), Video(Path("a.png"), size=SIZE, fps=10)])
+def test_a_place_for_reading_only_is_told_with_the_name_of_the_output(
+    sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_mode: str, **_options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    for name in ("open", "touch", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(RunError, match=r"^cannot write a\.png: Read-only file system"), sink:
+        sink.write(shown())
+
+
+def test_a_picture_that_leads_nowhere_is_none_of_the_outputs(tmp_path: Path) -> None:
+    write_picture(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").symlink_to("nowhere.png")
+    make_sink(tmp_path / "out.mp4", open_source(str(tmp_path / "in")), overwrite=False)
 
 
 def test_the_outputs_name_decides_what_is_written(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_exported_detectors_answer_as_the_weights_do_and_leave_out_what_is_less_
     ("options", "message"),
     [
         ({"least_score": 0.3}, "--least-score is for detection"),
-        ({"longer_side": 31}, "--longer-side is 31; it must be 32 or more"),
+        ({"longer_side": 31}, "--longer-side is 31; it must be 32 to 4096"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, float], message: str, segmenter: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from mbseg.errors import ConfigError, RunError
+from mbseg.video.serve.server import quiet_logger
 from tests.served import PATIENCE, serving
 
 pytest.importorskip("aiohttp")
@@ -22,6 +23,12 @@ def test_a_stranger_who_speaks_no_http_is_no_news(caplog):
         stranger.sendall(b"GET / HTTP/9.9\r\n\r\n")
         assert b"400" in stranger.recv(100)
     assert caplog.messages == []
+
+
+def test_whoever_leaves_before_the_answer_is_no_news(caplog):
+    for error in (ConnectionResetError("gone"), ValueError("odd")):
+        quiet_logger().error("of %s", error, exc_info=error)
+    assert caplog.messages == ["of odd"]
 
 
 def test_a_port_that_is_taken_is_one_line():
@@ -43,6 +50,7 @@ def test_a_host_that_is_not_ours_is_one_line(host, reason):
     [
         ({"port": -1}, "--serve -1"),
         ({"port": 65536}, "--serve 65536"),
+        ({"host": ""}, "--host is empty"),
         ({"token": ""}, "--token ''"),
         ({"token": "a b"}, "--token 'a b'"),
     ],

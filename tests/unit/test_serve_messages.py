@@ -107,10 +107,11 @@ def test_the_header_tells_the_size(size):
         (numbered(b"\x89PNG\r\n\x1a\n" + bytes(40)), "no baseline JPEG"),
         (numbered(jpeg(grey(9), progressive=True)), "no baseline JPEG"),
         (numbered(jpeg(grey(9))[:30]), "no baseline JPEG"),
-        (numbered(jpeg(grey(9))[:170]), "cannot be decoded"),
+        (numbered(jpeg(grey(9))[:170]), "cut short"),
+        (numbered(jpeg(grey(9))[:170] + b"\xff\xd9"), "cannot be decoded"),
         (numbered(forged(0, 64)), "a frame of 0 x 64"),
         (numbered(forged(65535, 65535)), f"1 to {LARGEST_FRAME} pixels"),
-        (numbered(jpeg(grey(9))[:-300]), "cannot be decoded"),
+        (numbered(jpeg(grey(9))[:-1]), "cut short"),
     ],
 )
 def test_a_broken_or_hostile_frame_is_one_line(message, complaint):

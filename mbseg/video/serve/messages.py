@@ -33,7 +33,7 @@ NUMBER = struct.Struct("<I")
 LARGEST_MESSAGE = 2**21  # bytes
 LARGEST_FRAME = 2**22  # pixels, of a visitor's camera
 JPEG_QUALITY = 80
-START_OF_IMAGE, START_OF_SCAN = b"\xff\xd8", 0xDA
+START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", 0xDA
 BASELINE = (0xC0, 0xC1)  # what browsers make; a few kB of a progressive JPEG can keep a decoder busy for minutes
 
 
@@ -105,6 +105,8 @@ def read_frame(message: bytes) -> tuple[int, UInt8Array]:
     height, width = jpeg_size(data)
     if not 0 < height * width <= LARGEST_FRAME:
         raise VisitorError(f"a frame of {height} x {width}; 1 to {LARGEST_FRAME} pixels are taken")
+    if not data.endswith(END_OF_IMAGE):  # libjpeg would tell the operator's terminal
+        raise VisitorError("a frame that is cut short")
     return number, decode(data)
 
 
@@ -117,7 +119,7 @@ def decode(data: bytes) -> UInt8Array:
     except cv2.error:
         frame = None
     if frame is None:
-        raise VisitorError("a frame that cannot be decoded; is it cut short?")
+        raise VisitorError("a frame that cannot be decoded")
     image: UInt8Array = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
     return image
 

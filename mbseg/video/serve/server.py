@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mbseg.video.serve.routes import Routes
 
 LOOPBACK = "127.0.0.1"
-EVERYWHERE = ("0.0.0.0", "::", "")
+EVERYWHERE = ("0.0.0.0", "::")
 HIGHEST_PORT = 65535
 TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 TOKEN_BYTES = 16  # of a random one
@@ -58,7 +58,7 @@ class Server:
         port: int = 0,
         token: str | None = None,
     ) -> None:
-        check_address(port, token)
+        check_address(host, port, token)
         self.predictor = Turns(predictor)
         self.host = host
         self.port = port
@@ -131,7 +131,11 @@ class Server:
         self.begun.result().loop.call_soon_threadsafe(self.broadcast.newest.put, shown)
 
 
-def check_address(port: int, token: str | None) -> None:
+def check_address(host: str, port: int, token: str | None) -> None:
+    if not host.strip():
+        raise ConfigError(
+            f"--host is empty; name {LOOPBACK} for this machine alone, or 0.0.0.0 to let other machines in"
+        )
     if not 0 <= port <= HIGHEST_PORT:
         raise ConfigError(f"--serve {port}: ports are numbered from 1 to {HIGHEST_PORT}; 0 is any that is free")
     if token is not None and not TOKEN.fullmatch(token):
@@ -150,11 +154,12 @@ def make_routes(broadcast: Broadcast, turns: Turns, about: dict[str, Any], token
 
 
 def quiet_logger() -> logging.Logger:
-    """Silent about strangers whose messages are no HTTP: they are told so, and that is all."""
+    """Silent about strangers whose messages are no HTTP, who are told so, and about whoever leaves in mid-word."""
     from aiohttp.http_exceptions import HttpProcessingError
 
     logger = logging.getLogger(f"{__name__}.http")
-    logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+    usual = (HttpProcessingError, ConnectionError)
+    logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], usual)))
     return logger
 
 
