@@ -1,7 +1,6 @@
 """A tiny drawn data set and a tiny experiment on it."""
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,10 +89,9 @@ def save_untrained(file: Path, task: str, tree: dict[str, Any]) -> None:
 @pytest.fixture
 def late_signals_do_nothing() -> Iterator[None]:
     """For tests that send Ctrl-C to this very process: if the demo has ended already, it hits nobody else."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     yield
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.join()
     for number, handler in before.items():
         signal.signal(number, handler)

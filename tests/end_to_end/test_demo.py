@@ -5,7 +5,6 @@ import os
 import signal
 from collections import deque
 from pathlib import Path
-from threading import Event, Timer
 from time import sleep
 
 import cv2
@@ -17,7 +16,6 @@ from mbseg import build, build_common, build_segmentation, predictors
 from mbseg.cli import main
 from mbseg.commands import demo
 from mbseg.config.load import make_experiment
-from mbseg.interruption import ECHO
 from mbseg.models.framing import Protocol
 from mbseg.models.prediction import Predictor
 from mbseg.nn.fuse import fused
@@ -187,26 +185,6 @@ def test_an_ending_before_the_stream_begins_is_an_interruption(
     monkeypatch.setattr(predictors, "read_target", lambda *_arguments, **_names: signal.raise_signal(ending))
     assert run(weights, "--source", video) == 130
     assert capfd.readouterr().err == "interrupted\n"
-
-
-def test_a_second_ctrl_c_leaves_at_once_and_leaves_nothing(
-    weights: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, go_on = Event(), Event()
-
-    def draw_for_ever(_self: Painter, frame: np.ndarray, _answer: Answer) -> np.ndarray:
-        if len(list(tmp_path.iterdir())) > 1 and not first.is_set():  # not the one that warms up
-            first.set()
-            os.kill(os.getpid(), signal.SIGINT)
-            Timer(ECHO + 0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-            go_on.wait(10)
-        return frame
-
-    monkeypatch.setattr(Painter, "__call__", draw_for_ever)
-    assert run(weights, "--source", video, "--output", tmp_path / "out.mp4") == 130
-    assert not go_on.is_set()
-    assert [path.name for path in tmp_path.iterdir()] == ["in.avi"]
-    go_on.set()
 
 
 def test_a_file_played_as_a_camera_drops_what_the_network_has_no_time_for(

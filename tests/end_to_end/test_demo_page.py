@@ -1,24 +1,19 @@
 """`mbseg demo --serve`: the page beside a stream, or for the cameras of those who look at it."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from threading import Timer
 from urllib.request import urlopen
 
 import pytest
 
 from mbseg.cli import main
-from mbseg.commands import demo
 
 pytest.importorskip("aiohttp", reason="the page needs the extra `serve`")
-
-pytestmark = pytest.mark.usefixtures("late_signals_do_nothing")
 
 Weights = Callable[[str], Path]
 
@@ -35,14 +30,6 @@ def test_the_page_is_served_while_a_source_is_shown(
     said = capsys.readouterr()
     assert json.loads(said.out)["frames"] == 1
     assert re.search(r"serving http://127\.0\.0\.1:\d+/\?token=secret", said.err)
-
-
-def test_without_a_source_the_page_waits_for_visitors_until_an_interruption(
-    untrained: Weights, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(demo, "say_address", lambda _address: Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start())
-    assert run(untrained, "--serve", "0", "--json") == 130
-    assert json.loads(capsys.readouterr().out)["interrupted"] is True
 
 
 def test_ctrl_c_ends_the_page_for_visitors_cameras_with_the_result(untrained: Weights) -> None:

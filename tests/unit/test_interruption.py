@@ -1,8 +1,7 @@
 """Signals to end: the first is a wish, its echo is nothing, the second is an order."""
 
-import os
 import signal
-from threading import Thread, Timer
+from threading import Thread
 
 import pytest
 
@@ -22,10 +21,10 @@ def test_the_first_signal_is_a_wish_and_so_are_its_echoes(ending):
     assert wish.happened and ended == [ending]
 
 
-def test_an_echo_that_comes_when_all_is_over_is_waited_for():
+def test_an_echo_that_comes_when_all_is_over_is_waited_for(monkeypatch):
+    monkeypatch.setattr(interruption, "sleep", lambda _seconds: signal.raise_signal(signal.SIGINT))
     with Interruption() as wish:
         signal.raise_signal(signal.SIGINT)
-        Timer(ECHO / 3, os.kill, (os.getpid(), signal.SIGINT)).start()
     assert wish.happened
 
 
