@@ -76,7 +76,6 @@ def quiet_openvino() -> Any:
     sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # as if it were not installed
     try:
         import openvino
-        import openvino.tools.ovc  # NNCF would import it later, when its makers can be reached again
     finally:
         del sys.modules[TELEMETRY]
         if telemetry is not None:

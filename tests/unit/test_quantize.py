@@ -19,6 +19,7 @@ from mbseg.models.framing import Protocol, framing_of
 from mbseg.nn.norm import Normalize
 from mbseg.runtime.answers import UInt8Array
 from mbseg.runtime.frame_graphs import detection_to_onnx, segmentation_to_onnx
+from mbseg.runtime.openvino_session import core
 from mbseg.runtime.quantize import between
 from mbseg.runtime.quantize_onnx import network_nodes, prepare, quantize_onnx
 from mbseg.runtime.quantize_openvino import quantize_openvino
@@ -152,8 +153,6 @@ def test_frames_of_any_size_are_still_taken(quantized: dict[str, Any]) -> None:
 
 
 def test_openvino_rounds_the_network_and_keeps_the_names(graphs: dict[str, Any]) -> None:
-    openvino = pytest.importorskip("openvino")
-    pytest.importorskip("nncf")
     model = quantize_openvino(graphs["segmenter"], PICTURES)
     kinds = [node.get_type_name() for node in model.get_ordered_ops()]
     convolutions = kinds.count("Convolution") + kinds.count("GroupConvolution")
@@ -162,19 +161,15 @@ def test_openvino_rounds_the_network_and_keeps_the_names(graphs: dict[str, Any])
     assert [model.input(0).any_name, *(output.any_name for output in model.outputs)] == ["image", "class_map"]
     model.add_outputs("logits")
     image = picture(99)
-    found = openvino.Core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})({"image": image[None]})
+    found = core().compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": 1})({"image": image[None]})
     expected = run_onnx(with_logits(graphs["segmenter"]), image)
     assert relative_error(found["logits"], expected["logits"]) < 0.2
     assert (found["class_map"] == expected["class_map"]).mean() > 0.9
 
 
-def openvino_or_skip(graph: Any) -> None:
-    pytest.importorskip("openvino")
-    pytest.importorskip("nncf")
-    quantize_openvino(graph, PICTURES[:1])
-
-
-@pytest.mark.parametrize("quantize", [lambda graph: quantize_onnx(graph, PICTURES[:1]), openvino_or_skip])
+@pytest.mark.parametrize(
+    "quantize", [lambda graph: quantize_onnx(graph, PICTURES[:1]), lambda graph: quantize_openvino(graph, PICTURES[:1])]
+)
 def test_nothing_is_said_changed_or_left_behind(
     quantize: Callable[[Any], None],
     graphs: dict[str, Any],
