@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -9,6 +10,7 @@ from mbseg.errors import ConfigError, WeightsError, first_line
 from mbseg.runtime.engines import check_installed
 from mbseg.runtime.names import Precision
 from mbseg.runtime.sessions import Array, Session
+from mbseg.runtime.signal_stack import signal_stack_kept
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -66,8 +68,13 @@ class OpenVinoSession(Session):
         return core().compile_model(model, "CPU", self._settings).create_infer_request()
 
 
+@cache
 def core() -> Any:
-    return quiet_openvino().Core()
+    """The one openvino.Core of this process, with its CPU plugin loaded."""
+    with signal_stack_kept():
+        made = quiet_openvino().Core()
+        made.get_property("CPU", "FULL_DEVICE_NAME")
+    return made
 
 
 def quiet_openvino() -> Any:

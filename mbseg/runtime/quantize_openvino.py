@@ -4,8 +4,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from mbseg.errors import ConfigError
-from mbseg.runtime.openvino_session import quiet_openvino
+from mbseg.runtime.openvino_session import quiet_openvino, read
 from mbseg.runtime.quantize import Pictures, between
+from mbseg.runtime.signal_stack import signal_stack_kept
 from mbseg.runtime.silence import silence
 
 if TYPE_CHECKING:
@@ -23,16 +24,16 @@ def quantize_openvino(model: "ModelProto", pictures: Pictures) -> Any:
     os.environ.setdefault("NNCF_CI", "1")  # read at import; without it NNCF reports its use to its makers
     try:
         with silence():
-            openvino = quiet_openvino()
+            quiet_openvino()
             import nncf
             from openvino._offline_transformations import apply_moc_transformations
     except ImportError as error:
         raise ConfigError(f"{error.name} is not installed, and int8 needs it: pip install 'mbseg[openvino]'") from error
-    graph = openvino.Core().read_model(model.SerializeToString())
+    graph = read(model)
     apply_moc_transformations(graph, cf=False, smart_reshape=False)  # else NNCF meets depthwise convolutions in pieces
     name = graph.input(0).any_name
     others = {node.get_friendly_name() for node in graph.get_ordered_ops()} - network_nodes(graph)
-    with silence():
+    with silence(), signal_stack_kept():  # NNCF makes Cores of its own
         return nncf.quantize(
             graph,
             nncf.Dataset(pictures, lambda picture: {name: picture[None]}),
