@@ -11,8 +11,8 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 quickstart: $(STAMP)  ## draw the shapes data set, train, evaluate, profile, report (TASK=detection: with boxes; TASK=joint: both)
 	$(BIN)/mbseg quickstart --task $(TASK) $(ARGS)
 
-test: $(STAMP)  ## every test
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## every test, on up to four processes of one thread each
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: lint types contracts test  ## what CI runs
 
