@@ -11,6 +11,13 @@ from mbseg.interruption import ECHO, Interruption, endings_like_ctrl_c
 ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
+@pytest.fixture(autouse=True)
+def _not_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_first_signal_is_a_wish_and_so_are_its_echoes(ending):
     ended = []
