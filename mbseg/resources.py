@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mbseg.errors import ConfigError
+from mbseg.files import is_file
 from mbseg.naming import hint
 
 PACKAGE = Path(__file__).parent
@@ -17,7 +18,7 @@ def shipped_folder(name: str) -> Path:
 def dataset_file(name: str) -> Path:
     """The description of the data set `name`, say "voc". Raises ConfigError for an unknown one."""
     file = shipped_folder("datasets") / f"{name}.yaml"
-    if not file.is_file():
+    if not is_file(file):
         raise ConfigError(f"no data set named {name!r}; {hint(name, dataset_names())}")
     return file
 
@@ -29,7 +30,7 @@ def dataset_names() -> list[str]:
 def config_file(name: str) -> Path | None:
     """The shipped config `name`, say "voc/NAME", with or without its suffix; None if there is none."""
     file = shipped_folder("configs") / f"{name.removesuffix('.yaml')}.yaml"
-    return file if file.is_file() else None
+    return file if is_file(file) else None
 
 
 def config_names() -> list[str]:

@@ -12,8 +12,10 @@ from pydantic_core import ErrorDetails
 
 from mbseg.config.schema import Experiment, keys_of_other_tasks
 from mbseg.errors import ConfigError
+from mbseg.files import is_file
 from mbseg.naming import hint
 from mbseg.resources import config_file, config_names
+from mbseg.yaml_text import DEEPEST, parse_yaml, read_yaml_file
 
 Tree = dict[str, Any]
 ALTERNATIVES = {"steps": "epochs", "epochs": "steps"}  # to say one is to unsay the other
@@ -33,7 +35,7 @@ def load_experiment(config: str, overrides: Sequence[str] = ()) -> Experiment:
 def locate(config: str) -> Path:
     """The file itself, or the shipped config of that name."""
     path = Path(config)
-    if path.is_file():
+    if is_file(path):
         return path
     if shipped := config_file(config):
         return shipped
@@ -84,13 +86,15 @@ def with_base(tree: Tree, path: Path) -> Tree:
 
 def read_yaml(path: Path) -> Tree:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = read_yaml_file(path)
     except FileNotFoundError:
         raise ConfigError(f"no config file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets bad dates and deep nesting through
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not YAML that can be a config: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds {type(tree).__name__}, not keys and values")
     return tree
@@ -111,13 +115,15 @@ def parse_override(override: str) -> Tree:
     if not equals or not all(key.split(".")):
         raise ConfigError(f"{override!r} is not an override; write key.path=value, such as train.batch_size=8")
     try:
-        return nested(key, yaml.safe_load(text))
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise ConfigError(f"{override!r}: the value is not YAML; quote it") from None
+        return nested(key, parse_yaml(text))
+    except ValueError as error:
+        raise ConfigError(f"{override!r}: the value is not YAML ({error}); quote it") from None
 
 
 def nested(key: str, value: Any) -> Tree:
-    """`a.b` and a value -> {a: {b: value}}."""
+    """`a.b` and a value -> {a: {b: value}}. Raises ConfigError for a key of more parts than any has."""
+    if key.count(".") > DEEPEST:
+        raise ConfigError(f"no key has {key.count('.') + 1} parts, as {reprlib.repr(key)} has")
     first, _, rest = key.partition(".")
     return {first: nested(rest, value) if rest else value}
 

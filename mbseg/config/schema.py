@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from mbseg.naming import MOST_CLASSES, is_one_line
+
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, le=1e30)]  # what fp32 can hold
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -96,7 +98,7 @@ class DataConfig(Section):
     val: str = "val"
     crop_size: Size = (513, 513)
     augment: AugmentConfig = AugmentConfig()
-    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=10000)] | None = (
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=MOST_CLASSES)] | None = (
         None  # null: those of datasets/<kind>.yaml, or of the file that describes the objects
     )
     mean: tuple[Fraction, Fraction, Fraction] = (0.485, 0.456, 0.406)  # RGB, of values in [0, 1]
@@ -108,6 +110,8 @@ class DataConfig(Section):
         twice = [name for name, count in Counter(self.classes or ()).items() if count > 1]
         if twice:
             raise ValueError(f"classes names {twice[0]!r} twice")
+        if broken := [name for name in self.classes or () if not is_one_line(name)]:
+            raise ValueError(f"classes names {broken[0]!r}, which is not one line of text")
         return self
 
 
@@ -175,11 +179,13 @@ class TrainConfig(Section):
     clip_norm: Rate | None = None
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     freeze_norm: bool = False  # keep the backbone's batch-norm statistics
+    max_nonfinite_steps: Positive = 10  # a NaN or Inf in loss or gradient skips the step; so many in a row end it all
     quantization_aware: bool = False  # round weights and maps to 8 bits on the way; a fine-tuning of `model.weights`
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the device computes it natively
     channels_last: bool = True
     compile: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    deterministic: bool = False  # only operations that give the same bits again; on the CPU nearly all do anyway
     log_every: Positive = 20  # steps
     evaluate_every: Positive | None = None  # steps; null: every epoch
     checkpoint_every: Positive | None = None  # steps; null: every evaluation

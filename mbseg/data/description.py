@@ -2,12 +2,12 @@
 
 from typing import Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from mbseg.data.labels import LabelMap, Palette, voc_palette
 from mbseg.errors import ConfigError
 from mbseg.resources import dataset_file
+from mbseg.yaml_text import read_yaml_file
 
 BACKGROUND = "background"
 
@@ -93,6 +93,6 @@ def load_description(kind: str) -> DatasetDescription:
     """Read `datasets/<kind>.yaml`. Raises ConfigError if there is none or it is damaged."""
     file = dataset_file(kind)
     try:
-        return DatasetDescription.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError) as error:
+        return DatasetDescription.model_validate(read_yaml_file(file))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: {' '.join(str(error).split())}") from error
