@@ -1,5 +1,7 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
+import errno
+import hashlib
 import os
 import uuid
 from collections.abc import Iterator
@@ -7,9 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from mbseg.errors import RunError
+from mbseg.errors import MbsegError, RunError
 
 TEMPORARY_SUFFIX = ".mbseg-partial"
+BLOCK = 1 << 20  # bytes
 
 
 @contextmanager
@@ -21,12 +24,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{uuid.uuid4().hex}{TEMPORARY_SUFFIX}")
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        sync_folder(path.parent)
+    except MbsegError:
+        raise  # of what the block did beside writing
     except Exception as error:
         if (cause := disk_error(error)) is None:
             raise
@@ -34,6 +38,10 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # where nothing can be written, nothing can be removed: that is told already
             temporary.unlink()
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise RunError(f"{path} is written, but may not outlast a power cut: {error.strerror}") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -62,3 +70,47 @@ def disk_error(error: BaseException | None) -> OSError | None:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file; names that none can have, such as too long ones, are no mistake here."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """All of a regular file of up to `most` bytes. Raises OSError, also for pipes and devices, which may never end."""
+    size = size_of(path)
+    if size > most:
+        raise OSError(errno.EFBIG, f"it has {size:,} bytes, and {most:,} are the most that are read", str(path))
+    with path.open("rb") as file:
+        return file.read(most)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a regular file. Raises OSError for anything else."""
+    if is_file(path):
+        return path.stat().st_size
+    if "\0" in str(path) or not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def sha256_of_file(path: Path) -> str:
+    """Raises OSError for what cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_start(file: BinaryIO, length: int) -> bytes:
+    """Of a file's first bytes, or of all where it has fewer."""
+    sha256 = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(min(length, BLOCK)):
+        sha256.update(block)
+        length -= len(block)
+    return sha256.digest()

@@ -1,6 +1,6 @@
 """`mbseg check-data`."""
 
-from mbseg.errors import DataError
+from mbseg.errors import DataError, one_line
 from mbseg.output import AsJson, Overrides, print_json
 
 
@@ -37,7 +37,7 @@ def check_data(config: str, /, *overrides: Overrides, json: AsJson = False) -> N
         print_json({"faults": told} | (contents.tree if contents else {}))
     else:
         for fault in faults:
-            print(f"{fault.file}: {fault.problem}")
+            print(one_line(f"{fault.file}: {fault.problem}"))
     place = f"{data.root}, splits {' and '.join(splits)}"
     held = f" ({contents})" if contents else ""
     if faults:

@@ -1,16 +1,11 @@
-"""Archives of data sets: fetched, checked and unpacked without trusting what is in them."""
+"""Archives of data sets: fetched, and held against their checksums."""
 
 import hashlib
-import lzma
 import os
-import struct
-import tarfile
 import urllib.request
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from mbseg.data.description import Archive
 from mbseg.errors import DataError
@@ -18,11 +13,6 @@ from mbseg.errors import DataError
 Progress = Callable[[str, int, int | None], None]  # what is done, how much of it, of how much in all if that is known
 
 CHUNK = 1 << 20  # bytes
-MAX_UNPACKED = 64 << 30  # bytes; no data set here is half as large
-DAMAGED = (  # what the two libraries raise of archives that are
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
-    *(OSError, EOFError, RuntimeError, ValueError, NotImplementedError),
-)
 
 
 def silent(_what: str, _done: int, _total: int | None) -> None:
@@ -82,50 +72,3 @@ def _checksums(file: Path, progress: Progress) -> tuple[str, str]:
             done += len(chunk)
             progress(f"checking {file.name}", done, total)
     return sha256.hexdigest(), md5.hexdigest()
-
-
-def unpack(file: Path, folder: Path, progress: Progress = silent, *, limit: int = MAX_UNPACKED) -> None:
-    """Unpack a tar or zip archive of at most `limit` bytes into `folder`.
-
-    Raises DataError for a damaged archive, a member that would land outside the folder, and a link that leads there.
-    """
-    try:
-        if zipfile.is_zipfile(file):
-            _unpack_zip(file, folder, progress, limit)
-        else:
-            _unpack_tar(file, folder, progress, limit)
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from error
-    except DAMAGED as error:
-        raise DataError(f"{file}: cannot be unpacked ({error})") from error
-
-
-def _unpack_zip(file: Path, folder: Path, progress: Progress, limit: int) -> None:
-    with zipfile.ZipFile(file) as source:
-        members = source.infolist()
-        _check_size(sum(member.file_size for member in members), limit)
-        for number, member in enumerate(members, start=1):
-            _check_name(member.filename)
-            source.extract(member, folder)
-            progress(f"unpacking {file.name}", number, len(members))
-
-
-def _unpack_tar(file: Path, folder: Path, progress: Progress, limit: int) -> None:
-    unpacked = 0
-    with tarfile.open(file) as source:
-        for number, member in enumerate(source, start=1):
-            unpacked += member.size
-            _check_size(unpacked, limit)
-            source.extract(member, folder, filter="data")
-            progress(f"unpacking {file.name}", number, None)
-
-
-def _check_size(size: int, limit: int) -> None:
-    if size > limit:
-        raise DataError(f"it unpacks to more than {limit} bytes")
-
-
-def _check_name(name: str) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in name.partition("/")[0]:
-        raise DataError(f"its member {name!r} would be written outside the folder")

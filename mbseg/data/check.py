@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -15,6 +16,9 @@ from mbseg.data.layouts import list_pairs
 from mbseg.data.reading import read_image, read_mask, size_text
 from mbseg.data.samples import Pair
 from mbseg.errors import DataError
+from mbseg.processes import leave_signals_to_parent
+
+AMONG = 256  # items that may be looked into when a process has died: more than several processes have in hand
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -82,17 +86,55 @@ def check_pairs(
 ) -> list[Fault]:
     """Read both files of every pair."""
     check = partial(check_pair, label_map=label_map)
-    return [fault for found in check_each(check, pairs, processes, progress) for fault in found]
+    found = check_each(check, pairs, processes, progress, died=lambda pair: [fault_of_death(pair.image, pair.mask)])
+    return [fault for faults in found for fault in faults]
 
 
 def check_each(
-    check: Callable[[Item], Found], items: Sequence[Item], processes: int | None, progress: Progress
+    check: Callable[[Item], Found],
+    items: Sequence[Item],
+    processes: int | None,
+    progress: Progress,
+    *,
+    died: Callable[[Item], Found],
 ) -> Iterator[Found]:
-    """What `check` finds of each item, in their order, in several processes (None: one for each core)."""
-    with ProcessPoolExecutor(processes) as pool:
-        for number, found in enumerate(pool.map(check, items, chunksize=16), start=1):
+    """What `check` finds of each item, in their order, in several processes (None: one for each core).
+
+    An item of which a process dies, such as a picture that crashes its decoder, is left to `died`.
+    """
+    done = 0
+    while done < len(items):
+        try:
+            for found in _in_processes(check, items[done:], processes, chunk=16):
+                yield found
+                progress("reading pictures", done := done + 1, len(items))
+        except BrokenProcessPool:
+            for found in _up_to_the_deadly_one(check, items[done:], died):
+                yield found
+                progress("reading pictures", done := done + 1, len(items))
+
+
+def _in_processes(
+    check: Callable[[Item], Found], items: Sequence[Item], processes: int | None, chunk: int
+) -> Iterator[Found]:
+    pool = ProcessPoolExecutor(processes, initializer=leave_signals_to_parent)
+    try:
+        yield from pool.map(check, items, chunksize=chunk)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _up_to_the_deadly_one(
+    check: Callable[[Item], Found], items: Sequence[Item], died: Callable[[Item], Found]
+) -> Iterator[Found]:
+    """One item after the other in a single process, until it dies."""
+    done = 0
+    try:
+        for found in _in_processes(check, items[:AMONG], 1, chunk=1):
             yield found
-            progress("reading pictures", number, len(items))
+            done += 1
+    except BrokenProcessPool:
+        yield died(items[done])
 
 
 def check_pair(pair: Pair, label_map: LabelMap) -> list[Fault]:
@@ -117,3 +159,9 @@ def _faults(pair: Pair, label_map: LabelMap) -> Iterator[Fault]:
 def fault_of(file: Path, error: DataError) -> Fault:
     """The error without the file's name, with which it begins."""
     return Fault(file, str(error).removeprefix(str(file)).lstrip(": "))
+
+
+def fault_of_death(*files: Path) -> Fault:
+    """What is said of the files that the process of a check was reading when it died."""
+    others = "".join(f" or {file}" for file in files[1:])
+    return Fault(files[0], f"reading it{others} ended the process: a decoder crashed, or memory was short")

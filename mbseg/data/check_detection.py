@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mbseg.data.archives import Progress, silent
 from mbseg.data.box_check import BoxReport, CheckedBoxes, box_faults, check_boxes, report_boxes
-from mbseg.data.check import Fault, check_each, fault_of, one_a_file, repeated_pictures
+from mbseg.data.check import Fault, check_each, fault_of, fault_of_death, one_a_file, repeated_pictures
 from mbseg.data.description import DatasetDescription
 from mbseg.data.detection_dataset import read_detection_sample
 from mbseg.data.detection_layouts import list_annotations
@@ -52,7 +52,8 @@ def check_detection_dataset(
     """The faults of the named splits, each file in one line, each box in one of its own, and what the splits hold."""
     listed = {split: read_split(description, root, split, classes) for split in splits}
     annotations = [annotation for found, _ in listed.values() for annotation in found]
-    judged = list(check_each(partial(check_annotation, classes=classes), annotations, processes, progress))
+    check = partial(check_annotation, classes=classes)
+    judged = list(check_each(check, annotations, processes, progress, died=judged_deadly))
     files = [fault for _, faults in listed.values() for fault in faults]
     files += repeated_pictures({split: [one.image for one in found] for split, (found, _) in listed.items()})
     return summed_up(annotations, judged, files)
@@ -99,3 +100,8 @@ def check_annotation(annotation: Annotation, classes: Sequence[str]) -> Judged:
         return Judged(files, [], None)
     boxes = [Fault(annotation.image, problem) for problem in box_faults(annotation, size, classes)]
     return Judged(files, boxes, check_boxes(annotation.xyxy, size))
+
+
+def judged_deadly(annotation: Annotation) -> Judged:
+    """Of a picture that ended the process which read it."""
+    return Judged([fault_of_death(annotation.image)], [], None)

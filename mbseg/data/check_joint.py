@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mbseg.data.archives import Progress, silent
-from mbseg.data.check import Fault, check_each, check_pair, fault_of, repeated_pictures
+from mbseg.data.check import Fault, check_each, check_pair, fault_of, fault_of_death, repeated_pictures
 from mbseg.data.check_detection import Contents, Judged, check_annotation, summed_up
 from mbseg.data.description import DatasetDescription
 from mbseg.data.detection_samples import Annotation
@@ -37,7 +37,7 @@ def check_joint_dataset(
     listed = {split: read_split(description, root, split, classes[1:], files) for split in splits}
     pictures = [picture for found in listed.values() for picture in found]
     check = partial(check_picture, classes=classes[1:], label_map=description.label_map(len(classes)))
-    judged = list(check_each(check, pictures, processes, progress))
+    judged = list(check_each(check, pictures, processes, progress, died=judged_deadly))
     files += repeated_pictures({split: [one.annotation.image for one in found] for split, found in listed.items()})
     return summed_up([picture.annotation for picture in pictures], judged, files)
 
@@ -68,3 +68,9 @@ def check_picture(picture: Picture, classes: Sequence[str], label_map: LabelMap)
         return judged
     of_pair = check_pair(Pair(annotation.image.stem, annotation.image, mask), label_map)
     return judged._replace(files=list(dict.fromkeys([*judged.files, *of_pair])))
+
+
+def judged_deadly(picture: Picture) -> Judged:
+    """Of a picture that, or whose mask, ended the process which read it."""
+    masks = [picture.mask] if picture.mask else []
+    return Judged([fault_of_death(picture.annotation.image, *masks)], [], None)

@@ -3,23 +3,24 @@
 A category's label is its place among the classes, so that gaps in COCO's ids leave none in the labels.
 """
 
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from mbseg.data.coco_boxes import Boxes, PictureBoxes
+from mbseg.data.coco_entries import Entry, file_name, integer, text, told
 from mbseg.data.detection_samples import AnnotatedSplit, Annotation
+from mbseg.data.json_stream import JsonStream
 from mbseg.errors import DataError
+from mbseg.files import is_file, size_of
+from mbseg.naming import MOST_CLASSES
 
-MAX_BYTES = 4 << 30  # the largest file of COCO has 0.5 GB
+MAX_BYTES = 2 << 30  # the largest file of COCO has 0.5 GB, and is read in half a minute
 MAX_SIDE = 1 << 16  # pixels of a picture
-LONGEST_NAME = 1024  # characters of a picture's path
-
-Entry = Mapping[str, Any]
+MOST_UNREAD = 1_000_000  # entries of a list of another name
 
 
 class Picture(NamedTuple):
@@ -31,86 +32,115 @@ class Picture(NamedTuple):
     width: int
 
 
-class Box(NamedTuple):
-    """One entry of `annotations`."""
-
-    image_id: int
-    label: int
-    box: list[float]  # x, y, width, height
-    area: float
-    crowd: bool
-
-
 def read_coco(file: Path, folders: Sequence[Path], classes: Sequence[str] | None = None) -> AnnotatedSplit:
     """Read a file whose pictures lie in the first of `folders` that holds one of them, in the order of their ids.
 
     `classes` None: its categories in the order of their ids. Raises DataError, naming the file and the entry, for what
     is missing, of a wrong type, or refers to nothing.
     """
-    tree = _read(file)
+    contents = _read(file)
     try:
-        names = _categories(_entries(tree, "categories"))
+        names = contents.names()
         classes = tuple(classes or names.values())
-        pictures = _pictures(_entries(tree, "images"))
-        boxes = _boxes(_entries(tree, "annotations"), set(pictures), Labels(names, classes))
+        pictures = dict(sorted(contents.pictures.items()))
+        boxes = contents.boxes.by_picture(list(pictures), Labels(names, classes).of)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
     ids = {name: number for number, name in names.items()}
-    folder = _folder(folders, pictures.values())
-    found = [_annotation(file, folder, pictures[number], boxes.get(number, [])) for number in sorted(pictures)]
+    folder = _folder(folders, contents.pictures.values())
+    found = [_annotation(file, folder, *both) for both in zip(pictures.values(), boxes, strict=True)]
     return AnnotatedSplit(classes, tuple(ids.get(name) for name in classes), found)
 
 
-def _read(file: Path) -> Entry:
+def _read(file: Path) -> "Contents":
+    contents = Contents()
     try:
-        if file.stat().st_size > MAX_BYTES:
+        if size_of(file) > MAX_BYTES:
             raise DataError(f"{file}: more than {MAX_BYTES >> 30} GB; split it into smaller files")
-        tree = json.loads(file.read_bytes())
+        with JsonStream(file) as stream:
+            contents.read(stream)
     except FileNotFoundError as error:
         raise DataError(f"{file}: there is no such file") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read as JSON ({error.strerror})") from error
+    except ValueError as error:
         raise DataError(f"{file}: cannot be read as JSON ({error})") from error
-    if not isinstance(tree, dict):
-        raise DataError(f"{file}: expected an object with images, annotations and categories, not {_told(tree)}")
-    return tree
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    return contents
 
 
-def _entries(tree: Entry, key: str) -> list[Entry]:
-    entries = tree.get(key)
-    if not isinstance(entries, list):
-        raise DataError(f"{key!r} is {_told(entries) if key in tree else 'missing'}; a list is expected")
-    for index, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise DataError(f"{key}[{index}] is {_told(entry)}; an object is expected")
-    return entries
+class Contents:
+    """The three lists of a file, judged entry by entry as they come; their order in the file is free."""
 
+    def __init__(self) -> None:
+        self.categories: dict[int, str] = {}
+        self._names: set[str] = set()
+        self.pictures: dict[int, Picture] = {}
+        self.boxes = Boxes()
 
-def _categories(entries: list[Entry]) -> dict[int, str]:
-    """Names by id, in the order of the ids."""
-    names: dict[int, str] = {}
-    for index, entry in enumerate(entries):
+    def read(self, stream: JsonStream) -> None:
+        """Raises DataError for a faulty entry and for a list that is missing, ValueError for what is no JSON."""
+        readers = {"images": self.add_picture, "annotations": self.boxes.add, "categories": self.add_category}
+        missing = list(readers)
+        if stream.peek() != "{":
+            found = told(stream.value())
+            raise DataError(f"expected an object with images, annotations and categories, not {found}")
+        for key in stream.members():
+            if key in readers:
+                if key not in missing:
+                    raise DataError(f"{key!r} stands there twice; join both lists")
+                missing.remove(key)
+                _read_list(stream, key, readers[key])
+            else:
+                _pass_over(stream, key)
+        stream.finish()
+        if missing:
+            raise DataError(f"{missing[0]!r} is missing; a list is expected")
+
+    def names(self) -> dict[int, str]:
+        """Of the categories by id, in the order of the ids."""
+        if not self.categories:
+            raise DataError("'categories' is empty: there is nothing to detect")
+        return dict(sorted(self.categories.items()))
+
+    def add_category(self, index: int, entry: Entry) -> None:
         place = f"categories[{index}]"
-        number, name = _integer(entry, "id", place), _string(entry, "name", place)
-        if number in names or name in names.values():
+        number, name = integer(entry, "id", place), text(entry, "name", place)
+        if number in self.categories or name in self._names:
             raise DataError(f"{place} has the id or the name of another one: {number}, {name!r}")
-        names[number] = name
-    if not names:
-        raise DataError("'categories' is empty: there is nothing to detect")
-    return dict(sorted(names.items()))
+        if len(self.categories) == MOST_CLASSES:
+            raise DataError(f"{place} is one more than the {MOST_CLASSES} categories that are read")
+        self.categories[number] = name
+        self._names.add(name)
 
-
-def _pictures(entries: list[Entry]) -> dict[int, Picture]:
-    pictures: dict[int, Picture] = {}
-    for index, entry in enumerate(entries):
+    def add_picture(self, index: int, entry: Entry) -> None:
         place = f"images[{index}]"
-        number = _integer(entry, "id", place)
-        if number in pictures:
+        number = integer(entry, "id", place)
+        if number in self.pictures:
             raise DataError(f"{place} has the id of another picture: {number}")
-        height, width = (_integer(entry, key, place) for key in ("height", "width"))
+        height, width = (integer(entry, key, place) for key in ("height", "width"))
         if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
             raise DataError(f"{place} (id {number}) is {height} x {width}; sides are 1 to {MAX_SIDE} pixels")
-        pictures[number] = Picture(number, _file_name(entry, place), height, width)
-    return pictures
+        self.pictures[number] = Picture(number, file_name(entry, place), height, width)
+
+
+def _read_list(stream: JsonStream, key: str, reader: Callable[[int, Entry], None]) -> None:
+    if stream.peek() != "[":
+        raise DataError(f"{key!r} is {told(stream.value())}; a list is expected")
+    for index, entry in enumerate(stream.elements()):
+        if not isinstance(entry, dict):
+            raise DataError(f"{key}[{index}] is {told(entry)}; an object is expected")
+        reader(index, entry)
+
+
+def _pass_over(stream: JsonStream, key: str) -> None:
+    if stream.peek() != "[":
+        stream.value()
+        return
+    for index, _ in enumerate(stream.elements()):
+        if index == MOST_UNREAD:
+            raise DataError(f"{told(key)} has more than {MOST_UNREAD} entries, which nothing here reads; leave it away")
 
 
 class Labels:
@@ -134,89 +164,24 @@ class Labels:
         raise DataError(f"{place} is of category {name!r}, which is none of the {len(self.classes)} classes{hint}")
 
 
-def _boxes(entries: list[Entry], pictures: set[int], labels: Labels) -> dict[int, list[Box]]:
-    """The boxes of each picture, in the order of the file."""
-    boxes: dict[int, list[Box]] = {}
-    for index, entry in enumerate(entries):
-        place = f"annotations[{index}] (id {entry.get('id')})"
-        box = _box(entry, place, labels)
-        if box.image_id not in pictures:
-            raise DataError(f"{place} is of picture {box.image_id}, which is not among the images")
-        boxes.setdefault(box.image_id, []).append(box)
-    return boxes
-
-
-def _box(entry: Entry, place: str, labels: Labels) -> Box:
-    label = labels.of(_integer(entry, "category_id", place), place)
-    numbers = entry.get("bbox")
-    if not isinstance(numbers, list) or len(numbers) != 4:
-        raise DataError(f"{place}: bbox is {_told(numbers)}; expected [x, y, width, height]")
-    box = [_number(number, "bbox", place) for number in numbers]
-    area = _number(entry["area"], "area", place) if "area" in entry else box[2] * box[3]
-    if not 0 <= area < math.inf and "area" in entry:
-        raise DataError(f"{place}: area is {area:g}; a number of pixels is expected")
-    crowd = entry.get("iscrowd") or 0
-    if crowd not in (0, 1):
-        raise DataError(f"{place}: iscrowd is {_told(crowd)}; 0 or 1 is expected")
-    return Box(_integer(entry, "image_id", place), label, box, area, bool(crowd))
-
-
-def _integer(entry: Entry, key: str, place: str) -> int:
-    number = entry.get(key)
-    if not isinstance(number, int) or isinstance(number, bool) or abs(number) >= 1 << 63:
-        raise DataError(f"{place}: {key} is {_told(number)}; a whole number is expected")
-    return number
-
-
-def _string(entry: Entry, key: str, place: str) -> str:
-    text = entry.get(key)
-    if not isinstance(text, str) or not text:
-        raise DataError(f"{place}: {key} is {_told(text)}; a text is expected")
-    return text
-
-
-def _file_name(entry: Entry, place: str) -> str:
-    """Of a file below the folder of the pictures, and nowhere else."""
-    name = _string(entry, "file_name", place)
-    if len(name) > LONGEST_NAME or not name.isprintable() or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise DataError(f"{place}: file_name is {_told(name)}; a path below the folder of the pictures is expected")
-    return name
-
-
-def _number(number: object, key: str, place: str) -> float:
-    """Faulty numbers such as NaN pass: what is wrong with a box is told with all others by `check_boxes`."""
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise DataError(f"{place}: {key} holds {_told(number)}; a number is expected")
-    try:
-        return float(number)
-    except OverflowError:
-        return math.inf
-
-
 def _folder(folders: Sequence[Path], pictures: Iterable[Picture]) -> Path:
     """Files are few to look up where the pictures are all there; where none is, the first folder will be named."""
     for picture in pictures:
         for folder in folders:
-            if (folder / picture.name).is_file():
+            if is_file(folder / picture.name):
                 return folder
     return folders[0]
 
 
-def _told(value: object) -> str:
-    """A short text of any JSON value."""
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _annotation(file: Path, folder: Path, picture: Picture, boxes: list[Box]) -> Annotation:
+def _annotation(file: Path, folder: Path, picture: Picture, boxes: PictureBoxes) -> Annotation:
     return Annotation(
         file=file,
         image=folder / picture.name,
         image_id=picture.number,
         size=(picture.height, picture.width),
-        boxes=np.array([item.box for item in boxes], np.float64).reshape(-1, 4),
-        labels=np.array([item.label for item in boxes], np.int64),
-        areas=np.array([item.area for item in boxes], np.float64),
-        difficult=np.zeros(len(boxes), np.bool_),
-        crowd=np.array([item.crowd for item in boxes], np.bool_),
+        boxes=boxes.boxes,
+        labels=boxes.labels,
+        areas=boxes.areas,
+        difficult=np.zeros(len(boxes.labels), np.bool_),
+        crowd=boxes.crowd,
     )

@@ -1,6 +1,7 @@
 """A split of a data set as a torch Dataset."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -43,6 +44,10 @@ class PairDataset(Dataset[Sample]):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = read_sample(self.pairs[index], self.label_map)
         return self.transform(sample, (self.seed, epoch, index)) if self.transform else sample
+
+    def files(self, index: int) -> Sequence[Path]:
+        """What is read for a picture."""
+        return self.pairs[index].image, self.pairs[index].mask
 
     @staticmethod
     def collate(samples: Sequence[Sample]) -> Batch:

@@ -1,6 +1,7 @@
 """A split of a data set for detection as a torch Dataset, and its batches."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +32,10 @@ class DetectionDataset(Dataset[DetectionSample]):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         sample = read_detection_sample(self.annotations[index])
         return self.transform(sample, (self.seed, epoch, index)) if self.transform else sample
+
+    def files(self, index: int) -> Sequence[Path]:
+        """What is read for a picture."""
+        return (self.annotations[index].image,)
 
     @staticmethod
     def collate(samples: Sequence[DetectionSample]) -> DetectionBatch:

@@ -8,6 +8,7 @@ from mbseg.data.description import DatasetDescription
 from mbseg.data.detection_samples import AnnotatedSplit
 from mbseg.data.voc_detection import OnFault, refuse, voc_annotations
 from mbseg.errors import DataError
+from mbseg.files import is_file
 
 COCO_FILES = (
     *("{split}", "{split}.json", "instances_{split}.json"),
@@ -25,7 +26,7 @@ def find_annotations(
     """
     found = list_annotations(description, root, split, classes)
     pictures = [annotation.image for annotation in found.annotations]
-    if missing := [picture for picture in pictures if not picture.is_file()]:
+    if missing := [picture for picture in pictures if not is_file(picture)]:
         raise DataError(f"{len(missing)} of {len(pictures)} pictures of {split!r} are missing, the first: {missing[0]}")
     return found
 
@@ -62,7 +63,7 @@ def _read(
 def coco_file(root: Path, split: str) -> Path:
     """The JSON of a split. Raises DataError, listing the places looked at, if there is none."""
     for place in COCO_FILES:
-        if (file := root / place.format(split=split)).is_file():
+        if is_file(file := root / place.format(split=split)):
             return file
     places = ", ".join(place.format(split=split) for place in COCO_FILES[1:])
     raise DataError(f"no JSON of split {split!r} in {root}; looked for {places}")

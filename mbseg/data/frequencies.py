@@ -7,6 +7,7 @@ import numpy as np
 from mbseg.data.dataset import PairDataset
 from mbseg.data.labels import IGNORE_INDEX
 from mbseg.data.reading import read_mask
+from mbseg.metrics.gather import own_share, summed
 
 
 def inverse_log_weights(training: PairDataset) -> tuple[float, ...]:
@@ -20,9 +21,9 @@ def inverse_log_weights(training: PairDataset) -> tuple[float, ...]:
 
 
 def pixel_counts(training: PairDataset) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Pixels of each class over all masks."""
+    """Pixels of each class over all masks, which the processes share; all of them must come here."""
     counts = np.zeros(IGNORE_INDEX + 1, np.int64)
-    for pair in training.pairs:
+    for pair in own_share(training.pairs):
         mask = read_mask(pair.mask, training.label_map)
         counts += np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)
-    return counts[: len(training.classes)]
+    return summed(counts[: len(training.classes)])

@@ -50,6 +50,10 @@ class JointDataset(Dataset[JointSample]):
         sample = read_joint_sample(self.annotations[index], self.masks[index], self.label_map)
         return self.transform(sample, (self.seed, epoch, index)) if self.transform else sample
 
+    def files(self, index: int) -> Sequence[Path]:
+        """What is read for a picture."""
+        return tuple(file for file in (self.annotations[index].image, self.masks[index]) if file is not None)
+
     @property
     def masked(self) -> PairDataset:
         """The pictures that have a mask, as they are."""

@@ -9,6 +9,7 @@ from mbseg.data.joint_samples import JointSplit
 from mbseg.data.layouts import listed_names, voc_pairs
 from mbseg.data.voc_detection import OnFault, annotations_named, refuse
 from mbseg.errors import DataError
+from mbseg.files import is_file
 
 
 def find_joint_split(description: DatasetDescription, root: Path, split: str, classes: Sequence[str]) -> JointSplit:
@@ -19,7 +20,7 @@ def find_joint_split(description: DatasetDescription, root: Path, split: str, cl
     found = list_joint_split(description, root, split, classes)
     pictures = [annotation.image for annotation in found.objects.annotations]
     for what, files in ("pictures", pictures), ("masks", [mask for mask in found.masks if mask]):
-        if missing := [file for file in files if not file.is_file()]:
+        if missing := [file for file in files if not is_file(file)]:
             raise DataError(f"{len(missing)} of {len(files)} {what} of {split!r} are missing, the first: {missing[0]}")
     return found
 
@@ -56,6 +57,6 @@ def list_joint_split(
 def listed_masks(root: Path, split: str) -> dict[str, Path | None]:
     """The masks of both lists' pictures, by name."""
     of_masks, of_boxes = (root / "ImageSets" / purpose / f"{split}.txt" for purpose in ("Segmentation", "Main"))
-    boxed = listed_names(of_boxes.parent, split) if of_boxes.is_file() else []
-    masked = voc_pairs(root, split) if of_masks.is_file() or not boxed else []
+    boxed = listed_names(of_boxes.parent, split) if is_file(of_boxes) else []
+    masked = voc_pairs(root, split) if is_file(of_masks) or not boxed else []
     return dict.fromkeys(boxed) | {pair.name: pair.mask for pair in masked}

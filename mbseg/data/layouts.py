@@ -7,8 +7,10 @@ from pathlib import Path
 from mbseg.data.description import DatasetDescription
 from mbseg.data.samples import Pair
 from mbseg.errors import DataError
+from mbseg.files import is_file, read_bounded
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+LARGEST_LIST = 1 << 28  # bytes: a million lines of `image mask` have 0.1 GB
 CITYSCAPES = "_leftImg8bit.png"  # how the names of its pictures end
 
 
@@ -19,7 +21,7 @@ def find_pairs(description: DatasetDescription, root: Path, split: str) -> list[
     """
     pairs = list_pairs(description, root, split)
     for what, files in ("pictures", [pair.image for pair in pairs]), ("masks", [pair.mask for pair in pairs]):
-        if missing := [file for file in files if not file.is_file()]:
+        if missing := [file for file in files if not is_file(file)]:
             raise DataError(f"{len(missing)} of {len(files)} {what} of {split!r} are missing, the first: {missing[0]}")
     return pairs
 
@@ -66,7 +68,7 @@ def listed_names(folder: Path, split: str) -> list[str]:
     Raises DataError, naming the lists there are, where this one is missing.
     """
     file = folder / f"{split}.txt"
-    if not file.is_file():
+    if not is_file(file):
         raise DataError(f"there is no list {file}; {_known_lists(folder)}")
     return [line.split()[0] for line in _text(file).splitlines() if line.strip()]
 
@@ -128,7 +130,7 @@ def list_file_pairs(root: Path, split: str) -> list[Pair]:
 
 def _list_file(root: Path, split: str) -> Path:
     for file in root / split, root / f"{split}.txt":
-        if file.is_file():
+        if is_file(file):
             return file
     raise DataError(f"there is no list {root / split} or {root / split}.txt; {_known_lists(root)}")
 
@@ -148,14 +150,16 @@ def _words(file: Path, number: int, line: str) -> list[str]:
 
 
 def _relative_to(folder: Path, root: Path, word: str) -> Path:
-    return folder / word if (folder / word).is_file() else root / word
+    return folder / word if is_file(folder / word) else root / word
 
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_bounded(file, LARGEST_LIST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not a text file in UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be read as a list ({error.strerror})") from error
 
 
 LAYOUTS: dict[str, Callable[[Path, str], list[Pair]]] = {

@@ -1,17 +1,19 @@
 """Batches of a data set: endless and reproducible for training, every picture once for evaluation."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from mbseg.errors import DataError
+from mbseg.data.workers import ADVICE, NONE, Readings, Watch
+from mbseg.errors import DataError, first_line
 
 Key = tuple[int, int]  # (epoch, index)
 
@@ -22,6 +24,9 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, key: Key) -> Any: ...
+
+    def files(self, index: int) -> Sequence[Path]:
+        """What is read for a picture."""
 
     def collate(self, samples: Sequence[Any]) -> Any:
         """Samples of one size as a batch."""
@@ -110,55 +115,93 @@ class TrainingBatches:
 class BatchLoader:
     """Reads batches in worker processes, or in this one if there are none.
 
-    A DataError in a worker is raised here as it was there. torch's own random numbers are left alone.
+    A DataError in a worker is raised here as it was there, and so is one that names the files a worker read when it
+    died. torch's own random numbers are left alone.
     """
 
     def __init__(
         self, dataset: Samples, batches: TrainingBatches | Sequence[list[Key]], workers: int, pin_memory: bool
     ) -> None:
-        self.loader = DataLoader(
-            ErrorsAsValues(dataset),
-            batch_sampler=batches,
-            num_workers=workers,
-            collate_fn=partial(collate, dataset.collate),
-            worker_init_fn=one_thread,
-            persistent_workers=workers > 0,
-            pin_memory=pin_memory,
-            generator=torch.Generator(),  # else torch's global one is drawn from
-        )
+        readings = Readings(workers)
+        self.watch = Watch(readings, dataset.files)
+        with quiet_start():
+            self.loader = DataLoader(
+                Watched(dataset, readings),
+                batch_sampler=batches,
+                num_workers=workers,
+                collate_fn=partial(collate, dataset.collate),
+                worker_init_fn=readings.begin_worker,
+                persistent_workers=workers > 0,
+                pin_memory=pin_memory,
+                generator=torch.Generator(),  # else torch's global one is drawn from
+            )
 
     def __len__(self) -> int:
         return len(self.loader)
 
-    def __iter__(self) -> Iterator[Any]:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)  # Python 3.12 on forking workers
+    def __iter__(self) -> Generator[Any, None, None]:
+        with quiet_start(), self.watch.starting():
             batches = iter(self.loader)
-        for batch in batches:
+        try:
+            yield from self._received(batches)
+        except BaseException:  # whoever leaves half-way wants no more: torch would wait for its workers
+            self.watch.kill()
+            raise
+
+    def _received(self, batches: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            with self.watch.waiting():
+                batch = next(batches, None)
+            if batch is None:
+                return
             if isinstance(batch, DataError):
                 raise batch
             yield batch
 
 
-class ErrorsAsValues(Dataset[Any]):
-    """Hands out a DataError instead of raising it: torch would rewrite one raised in a worker with its traceback."""
+class Watched(Dataset[Any]):
+    """Notes what is read. Hands out a DataError instead of raising it: torch would add a worker's traceback to it."""
 
-    def __init__(self, dataset: Samples) -> None:
+    def __init__(self, dataset: Samples, readings: Readings) -> None:
         self.dataset = dataset
+        self.readings = readings
 
     def __getitem__(self, key: Key) -> Any:
+        self.readings.note(key[1])
         try:
             return self.dataset[key]
         except DataError as error:
             return error
+        finally:
+            self.readings.note(NONE)
+
+
+@contextmanager
+def quiet_start() -> Iterator[None]:
+    """Without torch's word on more workers than cores, which the user asked for, and Python 3.12's on forks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*worker processes in total", UserWarning)
+        warnings.filterwarnings("ignore", ".*multi-threaded", DeprecationWarning)
+        yield
 
 
 def collate(of_dataset: Callable[[Sequence[Any]], Any], samples: Sequence[Any]) -> Any:
     """A batch; the first error stands for it."""
     errors = [sample for sample in samples if isinstance(sample, DataError)]
-    return errors[0] if errors else of_dataset(samples)
+    return errors[0] if errors else handed_over(of_dataset(samples))
 
 
-def one_thread(_worker: int) -> None:
-    """Workers share the cores; each computes on one thread (torch limits its own)."""
-    cv2.setNumThreads(0)
+def handed_over(batch: Any) -> Any:
+    """A worker's batch in the memory that its parent shares: torch would put it there in a thread, whose error nobody
+    hears, so that the parent would wait for ever.
+    """
+    if get_worker_info() is None:
+        return batch
+    try:
+        for value in batch:
+            for part in value if isinstance(value, list) else [value]:
+                if isinstance(part, torch.Tensor):
+                    part.share_memory_()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        return DataError(f"a loader worker cannot hand over its batch ({first_line(error)}); {ADVICE['SIGBUS']}")
+    return batch

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mbseg.data.archives import Progress, fetch, silent, unpack, verify
+from mbseg.data.archives import Progress, fetch, silent, verify
 from mbseg.data.description import Archive, DatasetDescription, load_description
 from mbseg.data.detection_layouts import find_annotations
 from mbseg.data.layouts import find_pairs
 from mbseg.data.recipes import RECIPES, Recipe, recipe_named
 from mbseg.data.sbd import add_sbd
 from mbseg.data.shapes import draw_shapes
+from mbseg.data.unpacking import unpack
 from mbseg.errors import ConfigError, DataError
 
 

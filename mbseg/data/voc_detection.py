@@ -9,12 +9,13 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
-from defusedxml import DefusedXmlException
+from defusedxml import DTDForbidden
 from defusedxml.ElementTree import fromstring
 
 from mbseg.data.detection_samples import Annotation
 from mbseg.data.layouts import listed_names, voc_images
 from mbseg.errors import DataError
+from mbseg.files import read_bounded
 
 MAX_BYTES = 1 << 20  # of one picture's XML; VOC's largest has 20 kB
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -51,6 +52,7 @@ def annotations_named(
     return annotations
 
 
+@np.errstate(invalid="ignore", over="ignore")  # faulty boxes hold anything
 def read_annotation(file: Path, image: Path, image_id: int, classes: Sequence[str]) -> Annotation:
     """The objects of one picture. Its size in the XML is left alone: there are files that swap height and width."""
     labels = {name: label for label, name in enumerate(classes)}
@@ -76,12 +78,14 @@ def read_annotation(file: Path, image: Path, image_id: int, classes: Sequence[st
 
 def _read(file: Path) -> Element:
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise DataError(f"more than {MAX_BYTES >> 20} MB; this is not the XML of one picture")
-        root: Element = fromstring(file.read_bytes())
+        root: Element = fromstring(read_bounded(file, MAX_BYTES), forbid_dtd=True)
     except FileNotFoundError as error:
         raise DataError("there is no such file") from error
-    except (OSError, ParseError, DefusedXmlException, ValueError, LookupError) as error:
+    except DTDForbidden as error:
+        raise DataError("it has a document type (DTD), which no annotation needs; remove it") from error
+    except OSError as error:
+        raise DataError(f"cannot be read as the XML of one picture ({error.strerror})") from error
+    except (ParseError, ValueError, LookupError) as error:
         raise DataError(f"cannot be read as XML ({error})") from error
     if root.tag != "annotation":
         raise DataError(f"its root is <{root.tag[:40]}>; VOC's is <annotation>")
@@ -92,7 +96,7 @@ def _object(entry: Element, place: str, labels: dict[str, int]) -> tuple[list[fl
     """Corners as they are written, label, difficult."""
     name = (entry.findtext("name") or "").strip()
     if name not in labels:
-        raise DataError(f"{place} is of class {name!r}; the classes are {', '.join(labels)}")
+        raise DataError(f"{place} is of class {name[:40]!r}; the classes are {', '.join(labels)}")
     return [_corner(entry, key, place) for key in CORNERS], labels[name], _difficult(entry, place)
 
 

@@ -2,22 +2,18 @@
 
 import logging
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Event
 from time import perf_counter
 
-from PIL import Image
-
 from mbseg.data.layouts import IMAGE_SUFFIXES
+from mbseg.data.reading import read_image
 from mbseg.errors import DataError
 from mbseg.video.frames import USUAL_FPS, Frame, Source, UInt8Array
 from mbseg.video.opencv import quiet_cv2
 
 logger = logging.getLogger(__name__)
-
-LARGEST_PICTURE = 2**27  # pixels
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -44,32 +40,16 @@ def picture_frames(files: Sequence[Path], over: Event) -> Iterator[Frame]:
     for file in files:
         if over.is_set():
             return
-        if (pixels := read_picture(file)) is None:
-            logger.warning("%s cannot be read as a picture; it is left out", file)
-        else:
+        if (pixels := read_picture(file)) is not None:
             yield Frame(file.name, pixels, perf_counter())
 
 
 def read_picture(file: Path) -> UInt8Array | None:
-    """[H, W, 3] BGR, turned as its EXIF says; None for what cannot be read."""
-    cv2 = quiet_cv2()
-    if pixels_promised(file) > LARGEST_PICTURE:
-        return None
+    """[H, W, 3] BGR, upright as `predict` takes it; None, and a warning, for what cannot be read."""
     try:
-        pixels: UInt8Array | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    except cv2.error:
+        image = read_image(file, upright=True)
+    except DataError as error:
+        logger.warning("%s; it is left out", error)
         return None
+    pixels: UInt8Array = quiet_cv2().cvtColor(image, quiet_cv2().COLOR_RGB2BGR)
     return pixels
-
-
-def pixels_promised(file: Path) -> int:
-    """By its header, before anything is decoded: a small file can hold a giant picture."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            with Image.open(file) as picture:
-                return picture.width * picture.height
-        except Image.DecompressionBombError:
-            return LARGEST_PICTURE + 1
-        except Exception:  # PIL knows other formats than OpenCV, and stumbles over much; OpenCV decides
-            return 0

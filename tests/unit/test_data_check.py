@@ -1,9 +1,12 @@
 """check-data: every file read, each faulty one named once."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from mbseg.data import check
 from mbseg.data.check import check_dataset
 from mbseg.data.description import load_description
 
@@ -56,7 +59,7 @@ def test_each_faulty_file_is_named_with_what_is_wrong(root) -> None:
         "train/masks/c.png": "the mask is 5 x 8 (height x width), its picture 6 x 8 (height x width)",
         "train/masks/d.png": "there is no such file",
         "val/masks/a.png": "an RGB mask of no palette; save class ids as palette or grey PNG",
-        "val/images/b.png": "this is not a picture",
+        "val/images/b.png": "this is not a picture (JPEG, PNG, BMP, GIF, WEBP, TIFF)",
     }
 
 
@@ -74,7 +77,8 @@ def test_pictures_listed_twice_or_in_two_splits_are_named_once_with_all_that_is_
     (root / "train" / "images" / "b.png").write_text("not a picture")
     assert faults(root, ("first", "second"), LIST) == {
         "train/images/a.png": "listed 2 times in 'first'",
-        "train/images/b.png": "both in 'first' and in 'second'; this is not a picture",
+        "train/images/b.png": "both in 'first' and in 'second'; this is not a picture "
+        "(JPEG, PNG, BMP, GIF, WEBP, TIFF)",
     }
 
 
@@ -83,3 +87,16 @@ def test_the_progress_counts_a_pair_once_however_often_it_is_listed(root) -> Non
     (root / "list.txt").write_text("train/images/a.png train/masks/a.png\n" * 2)
     check_dataset(LIST, root, ["list"], CLASSES, processes=1, progress=lambda *done: seen.append(done))
     assert seen == [("reading pictures", 1, 1)]
+
+
+def test_a_picture_that_ends_its_reader_is_named_and_all_others_are_judged(root, monkeypatch) -> None:
+    sound = check.read_image
+
+    def deadly(file):
+        return os._exit(1) if file.name in ("b.png", "c.png") and "train" in file.parts else sound(file)
+
+    monkeypatch.setattr(check, "read_image", deadly)  # forked processes have it too
+    write_mask(root / "val" / "masks" / "d.png", label=2)
+    found = faults(root)
+    assert set(found) == {"train/images/b.png", "train/images/c.png", "val/masks/d.png"}
+    assert "masks/b.png ended the process: a decoder crashed" in found["train/images/b.png"]

@@ -65,7 +65,7 @@ def test_each_faulty_file_is_named_and_hides_no_other(voc: Path) -> None:
         ("Annotations/c.xml", "object 1 is of class 'cow'; the classes are cat, dog"),
         ("Annotations/d.xml", "cannot be read as XML (no element found: line 1, column 12)"),
         ("Annotations/z.xml", "there is no such file"),
-        ("JPEGImages/a.jpg", "this is not a picture"),
+        ("JPEGImages/a.jpg", "this is not a picture (JPEG, PNG, BMP, GIF, WEBP, TIFF)"),
         ("JPEGImages/b.jpg", "there is no such file"),
     ]
     assert contents.pictures == 2
@@ -94,7 +94,7 @@ def test_pictures_listed_twice_or_in_two_splits_are_named_once_with_all_that_is_
     (voc / "JPEGImages" / "b.jpg").write_text("not a picture")
     assert told(voc)[0] == [
         ("JPEGImages/a.jpg", "listed 2 times in 'train'"),
-        ("JPEGImages/b.jpg", "both in 'train' and in 'val'; this is not a picture"),
+        ("JPEGImages/b.jpg", "both in 'train' and in 'val'; this is not a picture (JPEG, PNG, BMP, GIF, WEBP, TIFF)"),
     ]
 
 

@@ -122,6 +122,20 @@ def test_a_list_that_is_no_text_is_refused(tmp_path) -> None:
         find_pairs(LIST, tmp_path, "train")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "x\0y"])
+def test_a_name_that_no_file_can_have_is_a_missing_file(name: str, tmp_path) -> None:
+    (tmp_path / "train.txt").write_text(f"{name} a.png\n")
+    with pytest.raises(DataError, match=r"1 of 1 pictures of 'train' are missing") as caught:
+        find_pairs(LIST, tmp_path, "train")
+    assert str(caught.value).isprintable()
+
+
+def test_a_list_may_have_the_marks_and_line_ends_of_windows(tmp_path) -> None:
+    touch(tmp_path, "a.jpg", "a.png", "b.jpg", "b.png")
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfa.jpg a.png\r\nb.jpg b.png\r\n")
+    assert [pair.name for pair in find_pairs(LIST, tmp_path, "train")] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("description", "folder", "counts"),
     [(VOC, "VOCdevkit/VOC2012", {"train": 49, "val": 55}), (CAMVID, "camvid", {"train": 367, "val": 101})],

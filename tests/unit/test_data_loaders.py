@@ -1,5 +1,13 @@
 """Batches: reproducible from any step on, shared out among processes, honest about faults."""
 
+import os
+import signal
+import subprocess
+import sys
+from multiprocessing import active_children
+from pathlib import Path
+from time import monotonic, sleep
+
 import numpy as np
 import pytest
 import torch
@@ -138,3 +146,125 @@ def test_a_bad_file_reaches_the_user_by_its_own_one_line(pairs, workers) -> None
     assert str(caught.value).startswith(str(pairs[4].image))
     assert "\n" not in str(caught.value)
     assert "worker" not in str(caught.value)
+
+
+class Deadly:
+    """Eight pictures; the worker that reads the sixth dies as it is told to."""
+
+    def __init__(self, end) -> None:
+        self.end = end
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, key) -> np.ndarray:
+        if key[1] == 5:
+            self.end()
+        return np.zeros(4, np.uint8)
+
+    def files(self, index: int) -> list[Path]:
+        return [Path(f"picture{index}.jpg"), Path(f"mask{index}.png")]
+
+    def collate(self, samples) -> list[torch.Tensor]:
+        return [torch.from_numpy(np.stack(samples))]
+
+
+def kill_this() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave() -> None:
+    os._exit(0)
+
+
+@pytest.mark.parametrize(("end", "cause"), [(kill_this, "SIGKILL"), (leave, "exit code 0")])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_a_worker_that_dies_is_told_with_what_it_read_and_takes_the_others_along(end, cause, workers) -> None:
+    before, begin = active_children(), monotonic()
+    loader = evaluation_loader(Deadly(end), workers=workers)
+    with pytest.raises(DataError, match=rf"died \({cause}\) while it read picture5\.jpg and mask5\.png; ") as caught:
+        list(loader)
+    assert str(caught.value).isprintable()
+    assert monotonic() - begin < 20  # torch alone would wait for ever, or look every five seconds
+    assert [child for child in active_children() if child not in before] == []
+
+
+def test_a_death_between_two_batches_waits_for_the_next_and_disturbs_nothing(training) -> None:
+    before = active_children()
+    loader = iter(training_loader(training, 2, seed=3, start_step=0, steps=50, workers=1))
+    next(loader)
+    (worker,) = [child for child in active_children() if child not in before]
+    handler = signal.getsignal(signal.SIGCHLD)
+    worker.kill()
+    sleep(0.2)  # in which torch's own handler would raise
+    assert handler in (signal.SIG_DFL, None, signal.SIG_IGN) or "torch" not in getattr(handler, "__module__", "")
+    with pytest.raises(DataError, match=r"a loader worker died \(SIGKILL\)"):
+        next(loader)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_workers_leave_signals_to_their_parent(training, number) -> None:
+    before = active_children()
+    loader = iter(training_loader(training, 2, seed=3, start_step=0, steps=9, workers=1))
+    next(loader)
+    (worker,) = [child for child in active_children() if child not in before]
+    os.kill(worker.pid, number)
+    assert len(list(loader)) == 8
+
+
+ORPHANS = """
+import os, signal, sys
+from multiprocessing import active_children
+sys.path.insert(0, sys.argv[1])
+from tests.unit.test_data_loaders import Deadly
+from mbseg.data.loaders import evaluation_loader
+loader = iter(evaluation_loader(Deadly(lambda: None), workers=2))
+next(loader)
+print(*(child.pid for child in active_children()), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills a child with its parent")
+def test_workers_die_with_a_parent_that_is_killed() -> None:
+    root = str(Path(__file__).parents[2])
+    run = subprocess.run([sys.executable, "-c", ORPHANS, root], capture_output=True, text=True, timeout=120)
+    workers = [int(pid) for pid in run.stdout.split()]
+    assert len(workers) == 2
+    limit = monotonic() + 5
+    while any(is_running(pid) for pid in workers) and monotonic() < limit:
+        sleep(0.05)
+    assert not any(is_running(pid) for pid in workers)
+
+
+def is_running(pid: int) -> bool:
+    """Zombies are not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def test_a_batch_that_finds_no_shared_memory_is_one_line(training, monkeypatch) -> None:
+    def full(_tensor) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)  # forked workers have it too
+    with pytest.raises(DataError, match=r"cannot hand over its batch .*No space left.*/dev/shm full"):
+        batches(training, 0, 2, workers=1)
+
+
+LEFT_BY = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tests.unit.test_data_loaders import Deadly
+from mbseg.data.loaders import evaluation_loader
+loader = evaluation_loader(Deadly(lambda: None), workers=2)
+next(iter(loader))
+"""
+
+
+def test_workers_that_are_ended_leave_no_sockets_behind(tmp_path) -> None:
+    root = str(Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", LEFT_BY, root], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []

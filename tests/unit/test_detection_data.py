@@ -1,4 +1,4 @@
-"""Annotations from VOC's XML and COCO's JSON, and samples made of them."""
+"""Annotations from COCO's JSON, where files of all layouts are found, and samples made of them."""
 
 import json
 from pathlib import Path
@@ -8,75 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mbseg.data import coco
 from mbseg.data.box_check import box_faults
 from mbseg.data.coco import read_coco
 from mbseg.data.description import load_description
 from mbseg.data.detection_dataset import DetectionDataset, read_detection_sample
 from mbseg.data.detection_layouts import find_annotations, list_annotations
 from mbseg.data.shapes import draw_shapes, shapes_scene
-from mbseg.data.voc_detection import read_annotation
 from mbseg.errors import DataError
-
-CLASSES = ("cat", "dog")
-OBJECT = "<object><name>{}</name><difficult>{}</difficult><bndbox>{}</bndbox></object>"
-CORNERS = "<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax>"
-
-
-def voc_object(name: str = "dog", difficult: object = 0, corners: tuple[object, ...] = (1, 2, 3, 4)) -> str:
-    return OBJECT.format(name, difficult, CORNERS.format(*corners))
-
-
-def read_xml(folder: Path, *objects: str):
-    (folder / "a.xml").write_text(f"<annotation><size/>{''.join(objects)}</annotation>")
-    return read_annotation(folder / "a.xml", folder / "a.jpg", 0, CLASSES)
-
-
-def test_a_voc_box_ends_where_its_last_pixel_ends(tmp_path: Path) -> None:
-    """VOC counts from 1 and includes both corners: columns 1 to 3 are three pixels, from 0 to 3."""
-    found = read_xml(tmp_path, voc_object(corners=(1, 2, 3, 2)), voc_object("cat", 1, (10.5, 1, 20, 30)))
-    assert found.xyxy.tolist() == [[0, 1, 3, 2], [9.5, 0, 20, 30]]
-    assert found.boxes.tolist() == [[0, 1, 3, 1], [9.5, 0, 10.5, 30]]
-    assert found.labels.tolist() == [1, 0]
-    assert found.difficult.tolist() == [False, True]
-    assert found.areas.tolist() == [3, 315]
-    assert not found.crowd.any()
-
-
-def test_a_voc_picture_may_hold_nothing_and_its_parts_are_no_objects(tmp_path: Path) -> None:
-    assert read_xml(tmp_path).boxes.shape == (0, 4)
-    part = f"<part><name>head</name><bndbox>{CORNERS.format(7, 7, 8, 8)}</bndbox></part></object>"
-    assert read_xml(tmp_path, voc_object().replace("</object>", part)).xyxy.tolist() == [[0, 1, 3, 4]]
-
-
-@pytest.mark.parametrize("difficult", ["", "Unspecified", " 0 "])
-def test_what_is_not_called_difficult_is_not(difficult: str, tmp_path: Path) -> None:
-    assert not read_xml(tmp_path, voc_object(difficult=difficult)).difficult.any()
-
-
-@pytest.mark.parametrize(
-    ("faulty", "said"),
-    [
-        (voc_object("cow"), r"object 2 is of class 'cow'; the classes are cat, dog"),
-        (voc_object(difficult="yes"), r"object 2: difficult is 'yes'; 0 or 1 is expected"),
-        (voc_object(corners=(1, "two", 3, 4)), r"object 2: ymin is 'two'; a number is expected"),
-        ("<object><name>cat</name></object>", r"object 2 has no bndbox/xmin"),
-        ("<object>", r"cannot be read as XML \(mismatched tag"),
-    ],
-)
-def test_a_fault_in_an_xml_is_one_line_that_names_the_file_and_the_object(faulty, said, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"a\.xml: {said}") as caught:
-        read_xml(tmp_path, voc_object(), faulty)
-    assert "\n" not in str(caught.value)
-
-
-def test_an_xml_that_would_grow_without_end_or_is_too_large_is_refused(tmp_path: Path) -> None:
-    bomb = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;&b;">]><annotation>&c;</annotation>'
-    for text, said in ((bomb, "cannot be read as XML"), (" " * (1 << 20) + "<a/>", "not the XML of one picture")):
-        (tmp_path / "a.xml").write_text(text)
-        with pytest.raises(DataError, match=rf"a\.xml: .*{said}"):
-            read_annotation(tmp_path / "a.xml", tmp_path / "a.jpg", 0, CLASSES)
-    with pytest.raises(DataError, match=r"b\.xml: there is no such file"):
-        read_annotation(tmp_path / "b.xml", tmp_path / "b.jpg", 0, CLASSES)
 
 
 def coco_tree() -> dict[str, Any]:
@@ -144,6 +83,9 @@ FAULTS = [
     ("images", 1, {"id": True}, r"images\[1\]: id is true; a whole number is expected"),
     ("images", 1, {"id": 1 << 70}, r"images\[1\]: id is 1180591620717411303424; a whole number is expected"),
     ("categories", 1, {"name": "dog"}, r"categories\[1\] has the id or the name of another one: 0, 'dog'"),
+    ("categories", 1, {"name": "dog\n"}, r"categories\[1\]: name is \"dog\\n\"; a text is expected"),
+    ("annotations", 0, {"id": "x\n" * 9999, "area": -1}, r"annotations\[0\]: area is -1"),
+    ("categories", 1, {"name": "dog\u2028"}, r"categories\[1\]: name is \"dog\\u2028\"; a text is expected"),
     ("categories", 1, {"name": ""}, r"categories\[1\]: name is \"\"; a text is expected"),
 ]
 
@@ -155,6 +97,16 @@ def test_a_faulty_entry_is_one_line_that_names_the_file_and_the_entry(key, index
     with pytest.raises(DataError, match=rf"a\.json: {said}") as caught:
         read_json(tmp_path, tree)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("space", ["\u202f", "\u00a0", "\u3000"])  # the first is macOS's in "1.02.03 PM.png"
+def test_a_name_may_have_any_space(space: str, tmp_path: Path) -> None:
+    tree = coco_tree()
+    tree["images"][1]["file_name"] = f"Screenshot{space}PM.png"
+    tree["categories"][0]["name"] = f"dog{space}s"
+    classes, _, (first, _) = read_json(tmp_path, tree)
+    assert classes == ("cat", f"dog{space}s")
+    assert first.image == tmp_path / f"Screenshot{space}PM.png"
 
 
 @pytest.mark.parametrize(
@@ -178,6 +130,24 @@ def test_a_file_that_is_no_json_is_refused(content: bytes, tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"a\.json: cannot be read as JSON") as caught:
         read_coco(tmp_path / "a.json", [tmp_path])
     assert "\n" not in str(caught.value)
+
+
+def test_a_list_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(coco_tree())[:-1] + ', "images": []}')
+    with pytest.raises(DataError, match="'images' stands there twice"):
+        read_coco(tmp_path / "a.json", [tmp_path])
+
+
+def test_a_list_of_another_name_may_be_long_but_not_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coco, "MOST_UNREAD", 10)
+    assert read_json(tmp_path, coco_tree() | {"notes": [0] * 10}).classes == ("cat", "dog")
+    with pytest.raises(DataError, match=r'"notes" has more than 10 entries'):
+        read_json(tmp_path, coco_tree() | {"notes": [0] * 11})
+
+
+def test_the_lists_of_a_file_may_come_in_any_order(tmp_path: Path) -> None:
+    turned = dict(reversed(coco_tree().items()))
+    assert str(read_json(tmp_path, turned)) == str(read_json(tmp_path, coco_tree()))
 
 
 def test_a_category_that_is_no_class_is_answered_with_the_nearest(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """A file written atomically is there whole or not at all."""
 
+import errno
+import hashlib
+import os
 import resource
 import subprocess
 import sys
@@ -10,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mbseg.errors import RunError
-from mbseg.files import atomic_file, sweep_temporaries, write_atomically
+from mbseg import files
+from mbseg.errors import DataError, RunError
+from mbseg.files import atomic_file, sha256_of_file, sha256_of_start, sweep_temporaries, write_atomically
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys
@@ -73,6 +77,34 @@ def test_a_full_disk_is_told_from_under_torch_save(file: Path) -> None:
     with pytest.raises(RunError, match=f"cannot write {file}"), full_disk(), atomic_file(file) as new:
         torch.save({"weight": torch.zeros(20_000)}, new)
     assert file.read_bytes() == b"old"
+
+
+def test_a_mistake_told_inside_the_block_stays_what_it_is(file: Path) -> None:
+    with pytest.raises(DataError, match="a picture is missing"), atomic_file(file):
+        raise DataError("a picture is missing") from FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    assert file.read_bytes() == b"old"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_name_that_may_not_outlast_a_power_cut_is_not_called_unchanged(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+
+    monkeypatch.setattr(files, "sync_folder", refuse)
+    with pytest.raises(RunError, match=rf"^{file} is written, but may not outlast a power cut: Input/output error$"):
+        write_atomically(file, b"new")
+    assert file.read_bytes() == b"new"
+
+
+def test_a_digest_is_of_the_whole_file_or_of_its_start(file: Path) -> None:
+    data = bytes(range(256)) * (files.BLOCK // 256 + 1)
+    file.write_bytes(data)
+    assert sha256_of_file(file) == hashlib.sha256(data).hexdigest()
+    with file.open("rb") as opened:
+        for length in (0, 3, files.BLOCK, files.BLOCK + 7):
+            assert sha256_of_start(opened, length) == hashlib.sha256(data[:length]).digest()
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from time import perf_counter, sleep
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mbseg.errors import ConfigError, DataError, MbsegError
 from mbseg.video.capture import MOST_FAILURES, Capture, captured
@@ -100,7 +101,8 @@ def test_a_folder_gives_its_pictures_and_leaves_broken_ones_out(tmp_path: Path, 
     source = open_source(str(tmp_path))
     assert [path.name for path in pictures_in(tmp_path)] == ["1.jpg", "9.jpg", "10.png"]
     assert [frame.name for frame in source.frames] == ["9.jpg", "10.png"]
-    assert "1.jpg cannot be read as a picture; it is left out" in caplog.text
+    assert "1.jpg: this is not a picture" in caplog.text
+    assert "it is left out" in caplog.text
 
 
 def test_a_single_picture_is_a_stream_of_one(tmp_path: Path) -> None:
@@ -161,6 +163,16 @@ def test_a_camera_has_a_small_number() -> None:
 )
 def test_no_message_shows_the_password_of_an_address(address: str, shown: str) -> None:
     assert masked(address) == shown
+
+
+def test_a_photo_taken_on_its_side_is_shown_upright(tmp_path: Path) -> None:
+    pixels = np.zeros((*SIZE, 3), np.uint8)
+    pixels[: SIZE[0] // 2] = 255  # the upper half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise makes it upright
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    (frame,) = open_source(str(tmp_path / "a.png")).frames
+    assert (frame.pixels == np.rot90(pixels, -1)).all()
 
 
 def test_a_video_filmed_on_its_side_is_turned_upright(tmp_path: Path) -> None:
