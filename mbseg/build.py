@@ -1,10 +1,11 @@
 """From a config or a weights file to finished objects. What a config's `task` decides is in `build_<task>.py`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mbseg.build_common import labels
 from mbseg.config.load import make_experiment
@@ -13,7 +14,7 @@ from mbseg.errors import WeightsError
 from mbseg.models.detection import DetectionModel
 from mbseg.models.joint import JointModel
 from mbseg.models.segmentation import SegmentationModel
-from mbseg.weights.report import load_state
+from mbseg.weights.report import check_state, load_state
 from mbseg.weights.store import read_weights
 
 Model = SegmentationModel | DetectionModel | JointModel
@@ -64,6 +65,11 @@ def untrained(experiment: Experiment, *, device: str | torch.device, num_classes
     return model
 
 
+def check_fits(experiment: Experiment, state: Mapping[str, Tensor], origin: str, *, num_classes: int) -> None:
+    """Before memory is taken for a network of any size that a file's config names. Raises WeightsError."""
+    check_state(untrained(experiment, device="meta", num_classes=num_classes), state, origin=origin)
+
+
 def load(path: str | Path, *, device: str = "cpu") -> Model:
     """The model of a weights file, in eval mode; what the file says of itself is in `model.card`.
 
@@ -73,6 +79,7 @@ def load(path: str | Path, *, device: str = "cpu") -> Model:
     if card is None:
         raise WeightsError(f"{path} carries no mbseg config; a model cannot be built from it alone")
     experiment = make_experiment(card.config, source=str(path))
+    check_fits(experiment, state, str(path), num_classes=len(card.classes))
     model: Model = builder(experiment.task).model(experiment.model, len(card.classes), weights=False)
     load_state(model, state, origin=str(path))
     model.card = card

@@ -61,9 +61,15 @@ def file_engines(path: Path, backend: Backend) -> list[SessionEngine]:
 
 
 def file_predictor(
-    path: Path, artifact: Artifact, engine: SessionEngine, experiment: Experiment, selection: Selection
+    path: Path,
+    artifact: Artifact,
+    engine: SessionEngine,
+    experiment: Experiment,
+    selection: Selection,
+    *,
+    for_stream: bool,
 ) -> SessionPredictor:
-    """The file in an engine; `selection` is of boxes, and not read without them."""
+    """The file in an engine; `selection` is of boxes, and not read without them. See `open_session`."""
     segments, detects = experiment.task != "detection", experiment.task != "segmentation"
     endings = Endings(
         framing_of_file(experiment) if segments else None,
@@ -71,7 +77,7 @@ def file_predictor(
         experiment.model.image_size if detects else None,
     )
     precision: Precision = "bf16" if artifact.precision == "bf16" else "fp32"
-    session = open_session(path, engine, precision=precision, outputs=endings.tensors)
+    session = open_session(path, engine, precision=precision, outputs=endings.tensors, for_stream=for_stream)
     return SessionPredictor(session, endings, f"{engine} {artifact.precision}, {torch.get_num_threads()} threads")
 
 

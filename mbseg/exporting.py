@@ -19,7 +19,7 @@ from mbseg.data.shapes import shapes_scene
 from mbseg.engine.device import use_threads
 from mbseg.errors import ConfigError, DataError, RunError
 from mbseg.frame_scores import frames
-from mbseg.predicting import find_pictures
+from mbseg.prediction.picture_list import find_pictures
 from mbseg.predictors import Options, check_options, frame_predictor
 from mbseg.quantizing import CALIBRATION_PICTURES, advice, calibration_pictures, scores_before_and_after
 from mbseg.runtime.agreement import Agreement
@@ -195,7 +195,7 @@ def frame_graph(expected: FramePredictor, size: Size | None) -> "ModelProto":
 def compared_pictures(experiment: Experiment, folder: Path | None) -> Iterator[UInt8Array]:
     """Those of a folder, or some of data.val, or drawn ones where the data is not at hand."""
     if folder is not None:
-        return map(read_image, find_pictures(folder)[:COMPARED])
+        return map(read_image, find_pictures(folder).paths[:COMPARED])
     try:
         split = builder(experiment.task).dataset(experiment, experiment.data.val, augment=False)
     except DataError as error:

@@ -127,7 +127,7 @@ def load_exported(
     use_threads(experiment.threads)
     selection = with_least_score(build_detection.selection(experiment), options.least_score)
     predictors = {
-        engine: file_predictor(path, artifact, engine, experiment, selection)
+        engine: file_predictor(path, artifact, engine, experiment, selection, for_stream=frame_size is not None)
         for engine in (engines if frame_size else engines[:1])
     }
     chosen, card = fastest(predictors, frame_size, on_run=on_run), artifact.card

@@ -1,11 +1,13 @@
 """What a command line may name: a config, or a weights file that carries its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from mbseg.build_common import model_card, with_classes
+from mbseg.build import check_fits
+from mbseg.build_common import labels, model_card, with_classes
 from mbseg.config.load import load_experiment, make_experiment
 from mbseg.config.schema import Experiment
 from mbseg.engine.checkpoint import load_checkpoint
@@ -79,10 +81,17 @@ def check_card(card: ModelCard, experiment: Experiment, weights: Path) -> None:
     ):
         if theirs != ours:
             raise WeightsError(f"{weights} was trained with {name} {list(theirs)}, not {list(ours)}")
-    trained, head = card.config["model"]["head"], experiment.model.head
+    trained, head = trained_head(card), experiment.model.head
     for key, chosen in (("scores", head.scores), ("box_plan", head.box_plan)):
         if trained.get(key, chosen) != chosen:
             raise WeightsError(f"{weights} was trained with model.head.{key}={trained[key]}, not {chosen}")
+
+
+def trained_head(card: ModelCard) -> Mapping[str, Any]:
+    """The `model.head` section of the config that made the weights, which may be of another version."""
+    model = card.config.get("model")
+    head = model.get("head") if isinstance(model, Mapping) else None
+    return head if isinstance(head, Mapping) else {}
 
 
 def best_of(run: Path, config: str) -> Path:
@@ -101,6 +110,7 @@ def read_own_config(path: Path, overrides: Sequence[str]) -> tuple[Experiment, S
         )
     experiment = make_experiment(card.config, overrides, source=str(path))
     check_card(card, experiment, path)
+    check_fits(experiment, state, str(path), num_classes=len(labels(experiment).classes))
     return experiment, state, str(path)
 
 

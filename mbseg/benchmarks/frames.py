@@ -104,7 +104,7 @@ def predictors(subject: Subject, exported: Sequence[Path]) -> dict[str, FramePre
 
 def exported_segmenter(file: Path) -> FramePredictor:
     """Raises ConfigError for another task, and for a file of other frames."""
-    loaded = load_predictor(str(file), run=Path())
+    loaded = load_predictor(str(file), run=Path(), frame_size=SIZE)
     predictor = loaded.predictor
     if loaded.task != "segmentation" or not isinstance(predictor, SessionPredictor):
         raise ConfigError(f"--exported {file}: name an exported file of a segmenter")

@@ -1,11 +1,15 @@
 """A backbone and a head: pictures to logits."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from mbseg.backbones.base import Backbone
+from mbseg.errors import WeightsError
+from mbseg.naming import MOST_CLASSES, is_one_line
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,21 @@ class ModelCard:
 
 
 def card_from(content: dict[str, Any]) -> ModelCard:
-    """JSON has lists where a card has tuples."""
-    return ModelCard(
-        classes=tuple(content["classes"]),
-        palette=tuple((red, green, blue) for red, green, blue in content["palette"]),
-        mean=tuple(content["mean"]),
-        std=tuple(content["std"]),
-        config=content["config"],
-        metrics=content["metrics"],
-    )
+    """JSON has lists where a card has tuples. Raises WeightsError, which names the entry, for what no model has."""
+    try:
+        card = TypeAdapter(ModelCard).validate_python({name: content[name] for name in ModelCard.__dataclass_fields__})
+    except ValidationError as error:
+        raise WeightsError(f"the {error.errors()[0]['loc'][0]} that it names cannot be") from None
+    is_right = {
+        "classes": 0 < len(card.classes) <= MOST_CLASSES and all(map(is_one_line, card.classes)),
+        "palette": len(card.palette) == len(card.classes)
+        and all(value in range(256) for colour in card.palette for value in colour),
+        "mean": all(map(math.isfinite, card.mean)),
+        "std": all(map(math.isfinite, card.std)) and min(card.std) > 0,
+    }
+    if wrong := [name for name, right in is_right.items() if not right]:
+        raise WeightsError(f"the {wrong[0]} that it names cannot be")
+    return card
 
 
 class SegmentationModel(nn.Module):

@@ -9,6 +9,7 @@ ExecuTorch and LiteRT files hold the facts too, but mbseg does not read them aga
 import hashlib
 import json
 import re
+import reprlib
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from xml.etree.ElementTree import ParseError
 
 from mbseg.boxes.geometry import Size
 from mbseg.errors import WeightsError
+from mbseg.files import read_bounded, sha256_of_start, size_of
 from mbseg.models.segmentation import ModelCard, card_from
 from mbseg.runtime.onnx_graph import check_installed
 
@@ -29,6 +31,11 @@ Precision = Literal["fp32", "bf16", "int8"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte", "litert": ".tflite"}
 TASKS = ("segmentation", "detection", "joint")
 FORMAT_VERSION = 1
+LARGEST_SIDE = 16384  # pixels
+LARGEST_FILE = (2 << 30) - 1  # bytes; protobuf has no larger messages
+LARGEST_XML = 4 << 20  # bytes; those of the MobileNets have up to 1 MB, and 10,000 names of classes as much
+CHUNK = 1 << 20  # bytes
+PRODUCER = b"mbseg"  # stands near the beginning of every .onnx file of ours
 FACTS, SHA256 = "mbseg", "mbseg_sha256"
 ZEROS = "0" * 64
 SHA256_IN_XML = re.compile(rb'(<sha256 value=")([0-9a-f]{64})(")')
@@ -62,21 +69,19 @@ def read_artifact(path: Path) -> Artifact:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
     try:
         return artifact_from(path, json.loads(facts))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path} is damaged: what it says of itself cannot be read") from error
 
 
 def artifact_from(path: Path, content: dict[str, Any]) -> Artifact:
     if content["format_version"] != FORMAT_VERSION:
-        raise WeightsError(
-            f"{path} has format version {content['format_version']}; this mbseg reads {FORMAT_VERSION}: update mbseg"
-        )
-    size = content["size"]
+        version = reprlib.repr(content["format_version"])
+        raise WeightsError(f"{path} has format version {version}; this mbseg reads {FORMAT_VERSION}: update mbseg")
     artifact = Artifact(
         task=content["task"],
         precision=content["precision"],
-        size=None if size is None else (size[0], size[1]),
-        card=card_from(content),
+        size=size_from(content["size"]),
+        card=card_of(path, content),
         agreement=content["agreement"],
         mbseg=content["mbseg"],
     )
@@ -84,17 +89,30 @@ def artifact_from(path: Path, content: dict[str, Any]) -> Artifact:
     return artifact
 
 
+def size_from(sides: list[int] | None) -> Size | None:
+    """Raises ValueError or TypeError for anything but the two sides of a picture."""
+    if sides is None:
+        return None
+    height, width = sides
+    if type(height) is not int or type(width) is not int or not 0 < min(sides) <= max(sides) <= LARGEST_SIDE:
+        raise ValueError(sides)
+    return height, width
+
+
+def card_of(path: Path, content: dict[str, Any]) -> ModelCard:
+    try:
+        return card_from(content)
+    except WeightsError as error:
+        raise WeightsError(f"{path} is damaged: {error}; export it again") from error
+
+
 def check_facts(path: Path, artifact: Artifact) -> None:
     """Raises WeightsError for what `mbseg export` never writes: the facts were edited, and sealed anew."""
-    card = artifact.card
     is_right = {
         "task": artifact.task in TASKS,
+        "agreement": isinstance(artifact.agreement, dict),
         "precision": artifact.precision in get_args(Precision)
         and (path.suffix, artifact.precision) != (".onnx", "bf16"),
-        "classes": bool(card.classes) and all(isinstance(name, str) for name in card.classes),
-        "palette": len(card.palette) == len(card.classes)
-        and all(value in range(256) for colour in card.palette for value in colour),
-        "config": isinstance(card.config, dict),
     }
     if wrong := [name for name, right in is_right.items() if not right]:
         raise WeightsError(f"{path} is damaged: the {wrong[0]} that it names cannot be; export it again")
@@ -125,20 +143,32 @@ def onnx_facts(path: Path) -> str:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    data = path.read_bytes()
-    end = len(data) - len(seal(ZEROS))
-    is_whole = end > 0 and data[end:] == seal(hashlib.sha256(data[:end]).hexdigest())
+    check_sealed(path)
     try:
-        properties: dict[str, str] = {
-            entry.key: entry.value for entry in onnx.ModelProto.FromString(data).metadata_props
-        }
+        model = onnx.ModelProto.FromString(path.read_bytes())
     except DecodeError as error:
         raise WeightsError(f"{path} is damaged or cut short: it is no whole ONNX file; export it again") from error
+    properties = {str(entry.key): str(entry.value) for entry in model.metadata_props}
     if FACTS not in properties:
-        raise WeightsError(f"{path} was not written by `mbseg export`, which says how a file is to be used")
-    if not is_whole:
-        raise damaged(path)
+        raise foreign(path)
+    if any(tensor.external_data for tensor in model.graph.initializer):
+        raise WeightsError(f"{path} is damaged: it refers to other files, which `mbseg export` never does")
     return properties[FACTS]
+
+
+def check_sealed(path: Path) -> None:
+    """Before anything is made of its bytes. Raises WeightsError for a file that is not as it was written."""
+    size, length = size_of(path), len(seal(ZEROS))
+    if size > LARGEST_FILE:
+        raise WeightsError(f"{path} has {size} bytes; up to {LARGEST_FILE} are read")
+    with path.open("rb") as file:
+        start = file.read(CHUNK)
+        file.seek(max(0, size - length))
+        sealing = file.read(length)
+        if not sealing.startswith(seal(ZEROS).removesuffix(ZEROS.encode())) or sealing != seal(
+            sha256_of_start(file, max(0, size - length)).hex()
+        ):
+            raise damaged(path) if PRODUCER in start else foreign(path)
 
 
 def seal_openvino(path: Path) -> None:
@@ -157,13 +187,13 @@ def openvino_facts(path: Path) -> str:
     """The JSON in an .xml that is whole and beside its .bin. Raises WeightsError."""
     from defusedxml.ElementTree import fromstring
 
-    text = path.read_bytes()
+    text = read_bounded(path, LARGEST_XML)
     try:
         entry = fromstring(text).find(f"./rt_info/{FACTS}/facts")
     except (ParseError, ValueError, LookupError) as error:  # entities are a ValueError, strange encodings all three
         raise WeightsError(f"{path} is damaged or cut short: {error}; export it again") from error
     if entry is None:
-        raise WeightsError(f"{path} was not written by `mbseg export`, which says how a file is to be used")
+        raise foreign(path)
     noted = SHA256_IN_XML.search(text)
     if noted is None or noted[2].decode() != openvino_digest(path, text):
         raise damaged(path)
@@ -172,8 +202,17 @@ def openvino_facts(path: Path) -> str:
 
 def openvino_digest(path: Path, text: bytes) -> str:
     sha256 = hashlib.sha256(SHA256_IN_XML.sub(rb"\g<1>" + ZEROS.encode() + rb"\3", text))
-    sha256.update(path.with_suffix(".bin").read_bytes())
+    weights = path.with_suffix(".bin")
+    if size_of(weights) > LARGEST_FILE:
+        raise WeightsError(f"{weights} has {size_of(weights)} bytes; up to {LARGEST_FILE} are read")
+    with weights.open("rb") as file:
+        while content := file.read(CHUNK):
+            sha256.update(content)
     return sha256.hexdigest()
+
+
+def foreign(path: Path) -> WeightsError:
+    return WeightsError(f"{path} was not written by `mbseg export`, which says how a file is to be used")
 
 
 def damaged(path: Path) -> WeightsError:

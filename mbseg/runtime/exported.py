@@ -10,7 +10,7 @@ import torch
 from mbseg.boxes.detections import Detections
 from mbseg.boxes.geometry import Size, rescale
 from mbseg.runtime.answers import Answer, FramePredictor, UInt8Array
-from mbseg.runtime.sessions import Array, Session
+from mbseg.runtime.sessions import Array, Session, frame_size
 
 
 @final
@@ -23,8 +23,7 @@ class ExportedPredictor(FramePredictor):
     def __init__(self, session: Session) -> None:
         self.session = session
         self.description = session.description
-        (shape,) = session.inputs.values()
-        self.size = None if shape[1] is None or shape[2] is None else (shape[1], shape[2])
+        self.size = frame_size(session)
 
     def __call__(self, image: UInt8Array) -> Answer:
         picture = (image.shape[0], image.shape[1])

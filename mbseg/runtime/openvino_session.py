@@ -24,16 +24,24 @@ Shape = tuple[int, ...]
 class OpenVinoSession(Session):
     """What `sessions.open_session` makes.
 
-    A graph of any size is compiled once more for a size that comes twice in succession, as the frames of a video do:
-    that takes about a second, and saves a tenth of every run. Pictures of many sizes go without.
+    `for_stream`, a graph of any size is compiled once more for a size that comes twice in succession, as the frames of
+    a video do: that takes about a second, and saves a tenth of every run. Pictures of many sizes go without. The last
+    bits of an answer then depend on what came before it, which those of files must not.
     """
 
     def __init__(
-        self, graph: "ModelProto | Path", *, precision: Precision, outputs: Sequence[str] | None, threads: int
+        self,
+        graph: "ModelProto | Path",
+        *,
+        precision: Precision,
+        outputs: Sequence[str] | None,
+        threads: int,
+        for_stream: bool,
     ) -> None:
         check_installed("openvino")
         self._model = cut(read(graph), outputs)
         self._settings = settings(precision, threads)
+        self._for_stream = for_stream
         self._compiled: dict[Shape, Any] = {}
         self._general: Any = None
         self._latest: Shape = ()
@@ -53,7 +61,7 @@ class OpenVinoSession(Session):
         is_again, self._latest = shape == self._latest, shape
         if shape in self._compiled:
             return self._compiled[shape]
-        if is_again and self._model.is_dynamic():
+        if is_again and self._for_stream and self._model.is_dynamic():
             if len(self._compiled) == MOST_SIZES:
                 self._compiled.clear()
             model = self._model.clone()

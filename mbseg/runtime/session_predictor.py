@@ -14,7 +14,7 @@ from mbseg.models.class_map import class_map
 from mbseg.models.framing import Framing, Stretching
 from mbseg.runtime.answers import Answer, FramePredictor, UInt8Array
 from mbseg.runtime.exported import resized
-from mbseg.runtime.sessions import Session
+from mbseg.runtime.sessions import Session, frame_size
 
 MASK_TENSORS = ("logits",)
 BOX_TENSORS = ("decoded_boxes", "probabilities")  # of every default box, in pixels of the frame
@@ -44,8 +44,7 @@ class SessionPredictor(FramePredictor):
         self.session = session
         self.endings = endings
         self.description = description
-        (shape,) = session.inputs.values()
-        self.size = None if shape[1] is None or shape[2] is None else (shape[1], shape[2])
+        self.size = frame_size(session)
 
     def __call__(self, image: UInt8Array) -> Answer:
         picture = (image.shape[0], image.shape[1])

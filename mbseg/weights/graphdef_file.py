@@ -25,7 +25,7 @@ TYPES = {1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 6: "i1", 9: "<i8", 10: "?", 19: 
 VALUES = {1: 5, 2: 6, 3: 7, 4: 7, 6: 7, 9: 10, 10: 11}  # DataType -> field of TensorProto with single values
 MOST_NODES = 50_000  # SSDLite with its post-processing has 2,800
 LONGEST_NAME = 1000
-LARGEST_TENSOR = 2**26  # values; the MobileNets' have up to 10**6
+LARGEST_TENSOR = 2**23  # values; the MobileNets' have up to 5 * 10**6
 MOST_DIMENSIONS = 16
 
 

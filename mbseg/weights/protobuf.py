@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mbseg.errors import WeightsError
+from mbseg.files import read_bounded
 
-LARGEST_FILE = 2**30  # bytes; the MobileNets' files have up to 30 MB
+LARGEST_FILE = 2**27  # bytes; the MobileNets' files have up to 30 MB
 MOST_FIELDS = 2_000_000  # of a whole file; each costs far more time than its bytes. SSDLite has 60,000
 LONGEST_VARINT = 10  # bytes
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5
@@ -99,12 +100,8 @@ def signed(number: int) -> int:
 
 def read_protobuf_bytes(path: Path) -> memoryview:
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE)
+        return memoryview(read_bounded(path, LARGEST_FILE))
     except FileNotFoundError as error:
         raise WeightsError(f"there is no weights file {path}") from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
-    if len(content) == LARGEST_FILE:
-        raise WeightsError(f"{path} has 1 GiB or more; no MobileNet has")
-    return memoryview(content)

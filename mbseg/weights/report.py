@@ -63,10 +63,23 @@ def load_state(
     `origin` names the file in errors, keys that start with one of `fresh` keep the module's own values, and `ignored`
     are keys that a key map has already left out, with reasons. Raises WeightsError that lists what does not fit.
     """
+    report = check_state(module, state, origin=origin, fresh=fresh, ignored=ignored)
+    module.load_state_dict({key: state[key] for key in report.loaded}, strict=False)
+    return report
+
+
+def check_state(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    origin: str,
+    fresh: Sequence[str] = (),
+    ignored: Mapping[str, str] | None = None,
+) -> KeyReport:
+    """What `load_state` would do; `module` may be on "meta". Raises WeightsError."""
     report = compare(module.state_dict(), state, fresh=tuple(fresh), ignored=ignored or {})
     if not report.fits:
         raise WeightsError(f"{origin} does not fit the model: {report.misfits}")
-    module.load_state_dict({key: state[key] for key in report.loaded}, strict=False)
     return report
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mbseg.errors import WeightsError
+from mbseg.files import read_bounded
 
 IDENTIFIER = b"TFL3"
 HEADER = 8  # root offset and identifier
-LARGEST_FILE = 2**30  # bytes; the MobileNets' files have up to 30 MB
+LARGEST_FILE = 2**27  # bytes; the MobileNets' files have up to 30 MB
 
 
 @dataclass(frozen=True)
@@ -104,17 +105,13 @@ def root_table(path: Path) -> Table:
 
 def read_tflite_bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            header = file.read(HEADER)
-            if header[4:] != IDENTIFIER:
-                raise WeightsError(
-                    f"{path} is no .tflite file: bytes 4 to 8 are {header[4:]!r} instead of {IDENTIFIER!r}"
-                )
-            content = file.read(LARGEST_FILE)
+        content = read_bounded(path, LARGEST_FILE)
     except FileNotFoundError as error:
         raise WeightsError(f"there is no weights file {path}") from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
-    if len(content) == LARGEST_FILE:
-        raise WeightsError(f"{path} is larger than 1 GiB; no MobileNet is")
-    return header + content
+    if content[4:HEADER] != IDENTIFIER:
+        raise WeightsError(
+            f"{path} is no .tflite file: bytes 4 to 8 are {content[4:HEADER]!r} instead of {IDENTIFIER!r}"
+        )
+    return content

@@ -1,6 +1,7 @@
 """An exported file knows what it is, and whether it is whole."""
 
 import codecs
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from onnx import parser
 
 from mbseg.errors import WeightsError
 from mbseg.models.segmentation import ModelCard
-from mbseg.runtime.artifact import Artifact, read_artifact
+from mbseg.runtime.artifact import Artifact, read_artifact, sealed_onnx
 from mbseg.runtime.export_files import ExportFile, OnnxFile, OpenVinoFile, files_of
 from mbseg.runtime.openvino_session import core
 
@@ -109,6 +110,7 @@ def test_a_foreign_onnx_file_is_told_from_a_damaged_one(tmp_path: Path) -> None:
         ("palette", {"card": replace(CARD, classes=CARD.classes[:1])}),
         ("palette", {"card": replace(CARD, palette=((0, 0, 0), (1, 2, 999)))}),
         ("config", {"card": replace(CARD, config=None)}),
+        ("mean", {"card": replace(CARD, mean=(0.1, 0.2))}),
     ],
 )
 def test_edited_facts_are_refused_though_sealed_anew(
@@ -117,6 +119,37 @@ def test_edited_facts_are_refused_though_sealed_anew(
     path = tmp_path / f"file{suffix}"
     made(suffix).save(path, replace(ARTIFACT, **changes))
     with pytest.raises(WeightsError, match=f"the {name} that it names cannot be"):
+        read_artifact(path)
+
+
+@pytest.mark.parametrize("size", [(1, 2, 3), (0, 5), (-1, 5), (10**9, 10**9), 3, "ab", (True, 3), (None, 3)])
+def test_a_size_that_no_frame_has_is_refused(tmp_path: Path, size: Any) -> None:
+    made(".onnx").save(tmp_path / "file.onnx", replace(ARTIFACT, size=size))
+    with pytest.raises(WeightsError, match="what it says of itself cannot be read"):
+        read_artifact(tmp_path / "file.onnx")
+
+
+def test_a_graph_that_refers_to_other_files_is_refused(tmp_path: Path) -> None:
+    model = parser.parse_model(GRAPH)
+    (tensor,) = model.graph.initializer
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    (tmp_path / "file.onnx").write_bytes(sealed_onnx(model, ARTIFACT))
+    with pytest.raises(WeightsError, match="it refers to other files"):
+        read_artifact(tmp_path / "file.onnx")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"file{suffix}")
+    with pytest.raises(WeightsError, match="it is no regular file"):
+        read_artifact(tmp_path / f"file{suffix}")
+
+
+def test_a_changed_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    path = saved(tmp_path, ".onnx")
+    path.write_bytes(b"\xff" * 8 + path.read_bytes()[8:])  # no protobuf: a parser would say so
+    with pytest.raises(WeightsError, match="does not have the SHA-256"):
         read_artifact(path)
 
 

@@ -64,6 +64,23 @@ def test_a_graph_gives_its_outputs_for_frames_of_any_size(engine: SessionEngine,
         np.testing.assert_allclose(session(image)["doubled"], 2 * logits_of(image), rtol=1e-4, atol=1e-2)
 
 
+def test_files_are_answered_alike_whatever_came_before(graph: "ModelProto", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph that is compiled for one size may round otherwise than the one for all sizes."""
+    compiled: list[object] = []
+    original = openvino_session.OpenVinoSession._compile
+    monkeypatch.setattr(
+        openvino_session.OpenVinoSession,
+        "_compile",
+        lambda self, model: [compiled.append(model), original(self, model)][1],
+    )
+    for for_stream, count in ((False, 1), (True, 2)):
+        compiled.clear()
+        session = open_session(graph, "openvino", for_stream=for_stream)
+        results = [session(frame(9, 12))["doubled"] for _ in range(3)]
+        assert len(compiled) == count
+        assert for_stream or all(np.array_equal(results[0], result) for result in results)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("from_file", [False, True])
 def test_a_graph_can_be_stopped_at_a_tensor_inside(
