@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from mbseg.analysis.profile import profile
@@ -26,8 +27,10 @@ from mbseg.predictors import load_predictor
 from mbseg.runtime.artifact import read_artifact
 from mbseg.runtime.backends import changes, check_backend, prepare
 from mbseg.targets import State, read_target
-from mbseg.tasks.base import Task
+from mbseg.tasks.base import Metric, Task
 from mbseg.weights.report import load_state
+
+CPU = torch.device("cpu")
 
 
 def evaluate(
@@ -66,9 +69,10 @@ def score_exported(
     parts = builder(experiment.task)
     task = parts.task(experiment, weights=False)
     split = parts.dataset(experiment, experiment.data.val, augment=False)
-    metric: Any = measure_frames(experiment.task, split, predictor, task.metric())
+    with distributed.joined(CPU) as place:
+        metric: Any = measure_frames(experiment.task, split, predictor, task.metric(), place)
     scores = metric.compute()
-    if predictions or judge:
+    if place.is_main and (predictions or judge):
         scores |= use_boxes(metric.results(split.split.category_ids), split.split, file=predictions, judge=judge)
     protocol = f"{task.describe()}, {predictor.description}"
     return {**scores, "protocol": protocol, "weights": str(path), **cost_on(task, experiment, split)}
@@ -82,25 +86,27 @@ def score(
     config, parts = experiment.evaluate, builder(experiment.task)
     check_backend(config.backend, config.precision, device)
     use_threads(experiment.threads)
-    place = distributed.start(device)
     task = parts.task(experiment, weights=False)
     network = task.model
     load_state(network, state, origin=origin)
     task.predict_with(prepare(network, backend=config.backend, precision=config.precision))
     split = parts.dataset(experiment, experiment.data.val, augment=False)
-    batches = evaluation_loader(
-        split, workers=worker_count(experiment.data.workers), rank=place.rank, world=place.world
-    )
-    with tqdm(total=len(batches), unit="picture", disable=None if place.is_main else True, file=sys.stderr) as bar:
+    with distributed.joined(device) as place:
         # Any: whoever comes here with predictions or judge has a detector's metric, which gives results
-        metric: Any = measure(task.to(device), batches, device, on_batch=lambda: bar.update())
-    distributed.stop()
+        metric: Any = measured(task, split, device, place, workers=worker_count(experiment.data.workers))
     scores = metric.compute()
     if place.is_main and (predictions or judge):
         scores |= use_boxes(metric.results(split.split.category_ids), split.split, file=predictions, judge=judge)
     protocol = ", ".join([task.describe(), *changes(config.backend, config.precision)])
     task.predict_with(network)
     return {**scores, "protocol": protocol, "weights": origin, **cost_on(task, experiment, split)}
+
+
+def measured(task: Task, split: Any, device: torch.device, place: distributed.Place, *, workers: int) -> Metric:
+    """The task's metric over the split, of which each process takes its share."""
+    batches = evaluation_loader(split, workers=workers, rank=place.rank, world=place.world)
+    with tqdm(total=len(batches), unit="picture", disable=None if place.is_main else True, file=sys.stderr) as bar:
+        return measure(task.to(device), batches, device, on_batch=lambda: bar.update())
 
 
 def check_boxes_are_asked_of_a_detector(experiment: Experiment, predictions: Path | None, judge: bool) -> None:

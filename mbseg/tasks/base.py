@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mbseg.torchrun import is_one_of_several
+
 
 class Metric(Protocol):
     """Scores gathered over a whole split."""
@@ -57,21 +59,27 @@ class Task(nn.Module, ABC):
         """A fresh metric for one pass over a split."""
 
 
-def sum_over_processes(count: int) -> int:
-    if not dist.is_available() or not dist.is_initialized():
-        return count
-    counts: list[int | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(counts, count)
-    return sum(each or 0 for each in counts)
+def sum_over_processes(own: Tensor) -> Tensor:
+    """`own` added up over all processes; its gradient is this process's share times their number, by which DDP divides.
+
+    So N processes minimise exactly what one process with N times the batch does. All of them must come here.
+    """
+    if not is_one_of_several():
+        return own
+    everywhere = own.detach().to(torch.float64, copy=True)
+    dist.all_reduce(everywhere)
+    return everywhere.to(own.dtype) + dist.get_world_size() * (own - own.detach())
 
 
 def mean_over_processes(total: Tensor, count: Tensor) -> Tensor:
-    """total / (count of all processes), times the number of processes, which DDP's averaging divides out again.
-
-    So N processes minimise exactly what one process with N times the batch does.
-    """
-    if not dist.is_available() or not dist.is_initialized():
+    """The total over the count, each of all processes; 0 where nothing was counted. All of them must come here."""
+    if not is_one_of_several():
         return total / count.clamp(min=1)
-    everywhere = count.detach().clone().to(torch.float64)
-    dist.all_reduce(everywhere)
-    return total * dist.get_world_size() / everywhere.clamp(min=1).to(total.dtype)
+    totals, counts = sum_over_processes(torch.stack([total.double(), count.double()]))
+    mean: Tensor = totals / counts.clamp(min=1)
+    return mean.to(total.dtype)
+
+
+def at_least_float32(logits: Tensor) -> Tensor:
+    """As losses are computed: bf16 widened, float64 left as it is."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

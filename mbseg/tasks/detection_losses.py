@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mbseg.boxes.coding import encode
 from mbseg.boxes.detections import Objects, RawDetections, Scores
 from mbseg.boxes.matching import hard_negatives, match
-from mbseg.tasks.base import mean_over_processes
+from mbseg.tasks.base import at_least_float32, mean_over_processes
 
 Classification = Literal["cross_entropy", "focal"]
 
@@ -54,7 +54,7 @@ class DetectionLoss(nn.Module):
         default_boxes = default_boxes.to(raw.box_offsets.device)
         targets = assign(objects, default_boxes, self.options.iou_threshold)
         with torch.autocast(raw.class_logits.device.type, enabled=False):
-            return self._losses(raw.class_logits.float(), raw.box_offsets.float(), targets)
+            return self._losses(at_least_float32(raw.class_logits), at_least_float32(raw.box_offsets), targets)
 
     def _losses(self, class_logits: Tensor, box_offsets: Tensor, targets: Targets) -> dict[str, Tensor]:
         matched = targets.labels > 0

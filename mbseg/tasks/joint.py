@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,10 +14,11 @@ from mbseg.boxes.postprocess import Selection
 from mbseg.data.joint_samples import JointBatch
 from mbseg.data.labels import IGNORE_INDEX
 from mbseg.metrics.coco_json import Entry
+from mbseg.metrics.gather import summed
 from mbseg.models.joint import JointModel, JointPredictions
 from mbseg.models.joint_prediction import Found, JointPredictor
 from mbseg.nn.norm import Normalize
-from mbseg.tasks.base import Task, sum_over_processes
+from mbseg.tasks.base import Task
 from mbseg.tasks.detection import COUNTED, DetectionMetric
 from mbseg.tasks.detection_losses import DetectionLoss
 from mbseg.tasks.losses import SegmentationLoss
@@ -124,7 +126,7 @@ class JointMetric:
     def merge(self) -> None:
         self.pixels.merge()
         self.boxes.merge()
-        self.masks = sum_over_processes(self.masks)
+        self.masks = int(summed(np.array(self.masks)))
 
     def compute(self) -> dict[str, Any]:
         """`per_class` and `absent` are those of the pixels; `images` are all pictures, `masks` those with labels."""

@@ -8,9 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mbseg.tasks.base import mean_over_processes
+from mbseg.tasks.base import at_least_float32, mean_over_processes, sum_over_processes
+
+DenseLoss = Callable[[Tensor, Tensor], Tensor]  # logits [N, C, H, W] and classes int64 [N, H, W] -> scalar
 
 IGNORE_INDEX = 255
+OVER_PIXELS = (0, 2, 3)  # of [N, C, H, W], so that a value for each class is left
+LEAST_AREA = 1e-7  # pixels, below which a class counts as neither there nor predicted
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class LossWeights:
 class SegmentationLoss(nn.Module):
     """Logits [N, C, h, w] at the head's stride and masks [N, H, W] -> named losses at the masks' size.
 
-    Cross entropy is normalised by the valid pixels of all processes; a batch of nothing but 255 costs nothing. Dice,
-    Lovasz and focal loss are segmentation-models-pytorch's.
+    Over several processes each is what one process would make of all their pictures, but for Lovasz, which sorts pixels
+    and is the mean of what each process makes of its own. A batch of nothing but 255 costs nothing.
     """
 
     class_weights: Tensor | None
@@ -45,7 +49,7 @@ class SegmentationLoss(nn.Module):
 
     def forward(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
         with torch.autocast(logits.device.type, enabled=False):  # else Lovasz's products are rounded to bf16
-            return self._losses(logits.float().contiguous(), masks)
+            return self._losses(at_least_float32(logits).contiguous(), masks)
 
     def _losses(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
         step = self.weights.stride
@@ -76,8 +80,6 @@ class SegmentationLoss(nn.Module):
     def _region_losses(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         if not self.region_losses:
             return {}
-        if not (target != IGNORE_INDEX).any():
-            return {name: logits.sum() * 0 for name in self.region_losses}
         dense = self._upsample(logits, target)
         return {name: weight * loss(dense, target) for name, (weight, loss) in self.region_losses.items()}
 
@@ -111,14 +113,39 @@ class PictureByPicture(torch.autograd.Function):
         return outer[0] * gradient, None, None
 
 
-def region_losses(weights: LossWeights) -> dict[str, tuple[float, nn.Module]]:
-    if not (weights.dice or weights.lovasz or weights.focal):
-        return {}
-    from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, LovaszLoss  # takes seconds to import
-
+def region_losses(weights: LossWeights) -> dict[str, tuple[float, DenseLoss]]:
     made = {
-        "dice": (weights.dice, DiceLoss("multiclass", ignore_index=IGNORE_INDEX)),
-        "lovasz": (weights.lovasz, LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)),
-        "focal": (weights.focal, FocalLoss("multiclass", ignore_index=IGNORE_INDEX)),
+        "dice": (weights.dice, dice_loss),
+        "lovasz": (weights.lovasz, lovasz_loss),
+        "focal": (weights.focal, focal_loss),
     }
     return {name: (weight, loss) for name, (weight, loss) in made.items() if weight}
+
+
+def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """1 - Dice of probabilities, over all pixels of all processes; the mean of the classes, 0 for those not there."""
+    truth = target[:, None] == torch.arange(logits.shape[1], device=target.device).view(-1, 1, 1)  # nowhere at 255
+    found = logits.softmax(1) * (target != IGNORE_INDEX)[:, None]
+    sums = [(found * truth).sum(OVER_PIXELS), found.sum(OVER_PIXELS), truth.sum(OVER_PIXELS).to(found.dtype)]
+    both, predicted, labelled = sum_over_processes(torch.stack(sums))
+    dice = 2 * both / (predicted + labelled).clamp(min=LEAST_AREA)
+    of_classes: Tensor = (1 - dice) * (labelled > 0)
+    return of_classes.mean()
+
+
+def focal_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Of each class against the rest; the mean of all valid pixels of all processes and the classes."""
+    from segmentation_models_pytorch.losses import FocalLoss  # takes seconds to import
+
+    total = FocalLoss("multiclass", ignore_index=IGNORE_INDEX, reduction="sum")(logits, target)
+    return mean_over_processes(total, (target != IGNORE_INDEX).sum())
+
+
+def lovasz_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Of the pixels of this process, whose order by their errors it needs."""
+    from segmentation_models_pytorch.losses import LovaszLoss
+
+    if not (target != IGNORE_INDEX).any():
+        return logits.sum() * 0
+    loss: Tensor = LovaszLoss("multiclass", ignore_index=IGNORE_INDEX)(logits, target)
+    return loss

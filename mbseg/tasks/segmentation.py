@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mbseg.data.samples import Batch
 from mbseg.metrics.boundary import BoundaryCounts
 from mbseg.metrics.confusion import ConfusionMatrix
+from mbseg.metrics.gather import summed
 from mbseg.models.framing import Protocol
 from mbseg.models.prediction import Predictor
 from mbseg.models.segmentation import SegmentationModel
 from mbseg.nn.norm import Normalize
-from mbseg.tasks.base import Task, sum_over_processes
+from mbseg.tasks.base import Task
 from mbseg.tasks.losses import SegmentationLoss
 
 
@@ -81,7 +83,7 @@ class SegmentationMetric:
     def merge(self) -> None:
         self.matrix.merge()
         self.boundary.merge()
-        self.images = sum_over_processes(self.images)
+        self.images = int(summed(np.array(self.images)))
 
     def compute(self) -> dict[str, Any]:
         return {**self.matrix.compute(), **self.boundary.compute(), "images": self.images}

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from segmentation_models_pytorch.losses import DiceLoss, FocalLoss
 
 from mbseg.tasks.losses import LossWeights, SegmentationLoss
 
@@ -66,3 +67,13 @@ def test_class_weights_scale_the_pixels_of_their_class() -> None:
     per_pixel = F.cross_entropy(dense, MASKS.long(), reduction="none")
     expected = per_pixel[MASKS == 0].sum() / MASKS.numel()
     torch.testing.assert_close(loss(LOGITS, MASKS)["cross_entropy"], expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_dice_and_focal_are_those_of_segmentation_models_pytorch(share: float) -> None:
+    masks = with_void(share)
+    masks[masks == 3] = 2  # a class that is not there
+    dense = F.interpolate(LOGITS, size=(33, 33), mode="bilinear", align_corners=True)
+    loss = SegmentationLoss(LossWeights(dice=1, focal=1), align_corners=True)(LOGITS, masks)
+    for name, theirs in (("dice", DiceLoss), ("focal", FocalLoss)):
+        torch.testing.assert_close(loss[name], theirs("multiclass", ignore_index=255)(dense, masks.long()))
