@@ -1,13 +1,6 @@
 """`mbseg` and `python -m mbseg`."""
 
-import sys
-
-from mbseg.cli import main
-
-
-def run() -> None:
-    sys.exit(main())
-
+from mbseg.cli import run
 
 if __name__ == "__main__":
     run()

@@ -14,6 +14,8 @@ FREE_TO_CHANGE = (
     "threads",
     "data.root",
     "data.workers",
+    "train.deterministic",
+    "train.max_nonfinite_steps",
     "train.log_every",
     "train.samples",
     "train.checkpoint_every",

@@ -13,6 +13,14 @@ from typing import Any, Self, final
 ECHO = 0.5  # seconds: a wrapper and the terminal often send the same Ctrl-C, one after the other
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal has ended the work; as an exit code, 128 and its number."""
+
+    def __init__(self, number: int, said: str = "interrupted") -> None:
+        super().__init__(said)
+        self.number = number
+
+
 @final
 class Signals:
     """Tells those that are meant from their echoes."""
@@ -35,16 +43,20 @@ class Signals:
 
 @final
 class Interruption:
-    """While it is open, the first signal to end is only a wish; the next but its echo raises KeyboardInterrupt.
+    """While it is open, the first signal to end is only a wish; the next but its echo raises Interrupted.
 
     In another thread than the main one nothing is changed.
     """
 
     def __init__(self) -> None:
-        self.happened = False
+        self.number: int | None = None  # of the signal that was the wish
         self._signals = Signals()
         self._end: Callable[[], None] = lambda: None
         self._before: dict[int, Any] = {}
+
+    @property
+    def happened(self) -> bool:
+        return self.number is not None
 
     def ends(self, end: Callable[[], None]) -> None:
         """What to call when it happens, in the main thread, in the midst of whatever that does; at once if it has."""
@@ -60,23 +72,33 @@ class Interruption:
         self._signals.fade()
         restore(self._before)
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
         if self._signals.is_echo():
             return
         if self.happened:
-            raise KeyboardInterrupt
-        self.happened = True
+            raise Interrupted(number)
+        self.number = number
         self._end()
 
 
 @contextmanager
 def endings_like_ctrl_c() -> Iterator[None]:
     """Every signal to end raises KeyboardInterrupt, and its echo nothing."""
+    try:
+        with endings_at_once():
+            yield
+    except Interrupted as ending:
+        raise KeyboardInterrupt from ending
+
+
+@contextmanager
+def endings_at_once() -> Iterator[None]:
+    """Every signal to end raises Interrupted, and its echo nothing."""
     signals = Signals()
 
-    def hear(_number: int, _frame: FrameType | None) -> None:
+    def hear(number: int, _frame: FrameType | None) -> None:
         if not signals.is_echo():
-            raise KeyboardInterrupt
+            raise Interrupted(number)
 
     before = handle_endings(hear)
     try:
@@ -86,7 +108,7 @@ def endings_like_ctrl_c() -> Iterator[None]:
         restore(before)
 
 
-def handle_endings(handler: Callable[[int, FrameType | None], Any]) -> dict[int, Any]:
+def handle_endings(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> dict[int, Any]:
     """What `restore` needs; nothing in another thread than the main one, which gets no signals."""
     if current_thread() is not main_thread():
         return {}

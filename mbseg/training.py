@@ -1,5 +1,7 @@
 """A training from its config to its result: everything is checked before the run folder is touched."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -24,9 +26,12 @@ from mbseg.data.loaders import (
     training_loader,
 )
 from mbseg.engine import distributed
+from mbseg.engine.deterministic import deterministic
 from mbseg.engine.device import pick_device, use_threads, uses_bf16, worker_count
-from mbseg.engine.fit import FitSettings, Hooks, Scores, Trainer
+from mbseg.engine.fit import FitSettings, Hooks, Trainer
+from mbseg.engine.lock import locked
 from mbseg.engine.optim import OptimizerSettings
+from mbseg.engine.progress import Progress, Scores
 from mbseg.engine.run_folder import RunFolder
 from mbseg.engine.schedule import Schedule
 from mbseg.errors import RunError
@@ -39,38 +44,86 @@ from mbseg.weights.store import save_weights
 def train(experiment: Experiment, folder: RunFolder, *, resume: bool) -> Scores:
     """Trains, and gives the best evaluation's scores; a finished run gives its result at once.
 
-    Raises ConfigError, DataError, WeightsError for what cannot be trained, RunError for a folder that is taken and for
-    a loss that is not finite.
+    Raises ConfigError, DataError, WeightsError for what cannot be trained, RunError for a folder that is taken, a loss
+    that is not finite and a disk that refuses, and Interrupted when it was told to end, with everything saved.
     """
-    folder.refuse_if_taken(resume=resume)
     experiment = with_classes(experiment)
-    check_resumed_config(experiment, folder)
-    if result := folder.read_result():
-        if not folder.best.exists():
-            raise RunError(
-                f"{folder.path} is finished, but {folder.best.name} is gone; remove the folder to train again"
-            )
-        return result
     device = distributed.local_device(pick_device(experiment.device))
     use_threads(experiment.threads)
-    place = distributed.start(device)
-    goes_on = resume and folder.last.exists()
+    look = partial(look_into, folder, experiment, resume=resume)
+    with distributed.joined(device) as place:
+        if result := distributed.on_main(place, look):
+            return result
+        with held(folder.path, place), deterministic(experiment.train.deterministic):
+            # another one may have trained here until now
+            return distributed.on_main(place, look) or trained(experiment, folder, device, place, resume=resume)
+
+
+def look_into(folder: RunFolder, experiment: Experiment, *, resume: bool) -> Scores | None:
+    """The result of a run that is finished. Raises RunError or ConfigError for a folder that is not to be used."""
+    folder.refuse_if_taken(resume=resume)
+    check_resumed_config(experiment, folder)
+    result = folder.read_result()
+    if result and not folder.best.exists():
+        raise without_best(folder)
+    return result
+
+
+def without_best(folder: RunFolder) -> RunError:
+    return RunError(f"{folder.path} is finished, but {folder.best.name} is gone; remove the folder to train again")
+
+
+@contextmanager
+def held(folder: Path, place: distributed.Place) -> Iterator[None]:
+    """The folder locked, by one process for all."""
+    with ExitStack() as locks:
+        distributed.on_main(place, lambda: locks.enter_context(locked(folder)))
+        yield
+
+
+def trained(
+    experiment: Experiment, folder: RunFolder, device: torch.device, place: distributed.Place, *, resume: bool
+) -> Scores:
+    """The result of a training begun, or gone on with, in a folder that nobody else uses."""
+    goes_on = resume and has_checkpoint(folder, place)
     trainer = make_trainer(experiment, folder, device, place, pretrained=not goes_on)
-    if place.is_main:
-        folder.make()
-        write_atomically(folder.config, to_yaml(experiment).encode())
-        if not goes_on:
-            folder.forget_metrics_behind(0)  # of a run that was killed before its first checkpoint
+    if not goes_on:
+        distributed.on_main(place, partial(forget_killed, folder, trainer.settings.checkpoint_every))
+    distributed.on_main(place, partial(begin, experiment, folder))
     if goes_on:
         trainer.resume()
-    score = trainer.task.score
-    result = result_of(folder, trainer.fit(), score)
-    if place.is_main:
-        lines = list(folder.read_metrics())
-        write_atomically(folder.curve, learning_curve(lines, score=score, title=folder.path.name))
-        folder.write_result(result)
-    distributed.stop()
+    result = result_of(trainer.fit(), trainer.task.score, folder)
+    distributed.on_main(place, partial(finish, folder, result, trainer.task.score))
     return result
+
+
+def has_checkpoint(folder: RunFolder, place: distributed.Place) -> bool:
+    """Whether the main process has one, which then travels to all. Raises RunError if only others do."""
+    there = distributed.on_main(place, folder.last.exists)
+    if distributed.any_process(folder.last.exists() and not there):
+        raise RunError(
+            f"{folder.last} lies on another machine than the main process; put {folder.path} where all machines see it"
+        )
+    return there
+
+
+def forget_killed(folder: RunFolder, checkpoint_every: int) -> None:
+    """Forgets a run that was killed before its first checkpoint. Raises RunError for one that has lost it since."""
+    if folder.has_lost_checkpoint(checkpoint_every):
+        raise RunError(f"{folder.last} is gone, so this run cannot go on; remove the folder, or name another --output")
+    folder.best.unlink(missing_ok=True)
+    folder.forget_metrics_behind(0, evaluated=0)
+
+
+def begin(experiment: Experiment, folder: RunFolder) -> None:
+    folder.make()
+    write_atomically(folder.config, to_yaml(experiment).encode())
+
+
+def finish(folder: RunFolder, result: Scores, score: str) -> None:
+    curve = learning_curve(list(folder.read_metrics()), score=score, title=folder.path.name)
+    write_atomically(folder.curve, curve)
+    folder.write_result(result)
 
 
 def make_trainer(
@@ -128,6 +181,7 @@ def fit_settings(
         ema_decay=config.ema_decay,
         evaluate_average=experiment.evaluate.ema,
         freeze_norm=config.freeze_norm,
+        max_nonfinite_steps=config.max_nonfinite_steps,
         bf16=uses_bf16(config.precision, device),
         seed=config.seed,
         extent={"pictures": pictures, "processes": place.world, "steps": steps},
@@ -192,8 +246,14 @@ def write_picture(path: Path, pixels: Any) -> None:
     write_atomically(path, data.getvalue())
 
 
-def result_of(folder: RunFolder, last: Scores, score: str) -> Scores:
-    """The best evaluation's scores, where its weights lie, and what the last one came to."""
-    best = max(folder.evaluations(), key=lambda line: line[score], default=last)
-    scores = {name: value for name, value in best.items() if name not in ("part", "seconds")}
+def result_of(progress: Progress, score: str, folder: RunFolder) -> Scores:
+    """The best evaluation's scores, where its weights lie, and what the last one came to.
+
+    Raises RunError where the weights were removed behind the last evaluation.
+    """
+    best, last = progress.best, progress.last
+    if not best:
+        raise without_best(folder)
+    assert last
+    scores = {name: value for name, value in best.items() if name != "seconds"}
     return {**scores, f"last_{score}": last[score], "seconds": last["seconds"], "weights": str(folder.best)}

@@ -1,30 +1,45 @@
 """The state of a training that `--resume` goes on from, in one file that is never half-written."""
 
+import hashlib
+import os
 import pickle
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, BinaryIO
 
 import torch
 
 from mbseg.errors import RunError
-from mbseg.files import atomic_file
+from mbseg.files import atomic_file, size_of
 
 State = dict[str, Any]
+
+NO_COMMENT = bytes(2)  # how a zip file without a comment ends: its length
+BLOCK = 2**20  # bytes read at a time
+KINDS: dict[str, type | UnionType] = {
+    **dict.fromkeys(("extent", "model", "optimizer", "average"), dict),
+    **dict.fromkeys(("step", "updates", "skipped", "skipped_in_a_row"), int),
+    **dict.fromkeys(("best", "last"), dict | None),
+    "losses": list,
+    "seconds": float,
+}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """Everything that the next step depends on. Random numbers are not in it: they follow from seed and step."""
 
-    step: int  # steps done
     extent: dict[str, int]  # pictures, processes and steps of the whole training
     model: State
     optimizer: State
     average: State | None  # of MovingAverage: {"updates": int, "state": State}
-    best: float | None
-    seconds: float  # of training, evaluation included
+    progress: State  # of Progress
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return int(self.progress["step"])
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -33,26 +48,61 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     fields = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
     with atomic_file(path) as file:
         torch.save(fields, file)
+        seal(file)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Raises RunError for a missing or damaged file."""
+    """Raises RunError for a missing, unreadable or damaged file."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip():  # torch itself does not look at the checksums
-                raise ValueError
-        fields = torch.load(path, map_location="cpu", weights_only=True)
-        return Checkpoint(**fields)
+        size_of(path)  # a pipe would be waited for without end
+        with path.open("rb") as file:
+            check_seal(file)
+            return checked(Checkpoint(**torch.load(file, map_location="cpu", weights_only=True)))
     except FileNotFoundError:
         raise RunError(f"no checkpoint {path}; nothing to resume from") from None
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        TypeError,
-        ValueError,
-        KeyError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ):
-        raise RunError(f"{path} is damaged or no checkpoint of mbseg; remove it to start again") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}; try again") from None
+    except (RuntimeError, EOFError, TypeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        if "allocate memory" in str(error):  # the file may be good
+            raise
+        raise RunError(f"{path} is damaged or of an older mbseg; remove it to start again") from None
+
+
+def seal(file: BinaryIO) -> None:
+    """Gives a zip file, as torch.save writes it, its own SHA-256 as the comment that zip allows at its end.
+
+    torch looks at no checksums, and those of zip do not cover its own tables.
+    """
+    length = file.seek(-len(NO_COMMENT), os.SEEK_END)
+    digest = digest_of(file, length)
+    file.seek(length)
+    file.write(len(digest).to_bytes(len(NO_COMMENT), "little") + digest)
+
+
+def check_seal(file: BinaryIO) -> None:
+    """Leaves the file at its beginning. Raises ValueError for another content than was sealed, and for none."""
+    end = max(0, file.seek(0, os.SEEK_END) - hashlib.sha256().digest_size)
+    file.seek(end)
+    told = file.read()
+    if digest_of(file, max(0, end - len(NO_COMMENT))) != told:
+        raise ValueError
+    file.seek(0)
+
+
+def digest_of(file: BinaryIO, length: int) -> bytes:
+    """SHA-256 of its first bytes."""
+    sha256 = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(min(length, BLOCK)):
+        sha256.update(block)
+        length -= len(block)
+    return sha256.digest()
+
+
+def checked(checkpoint: Checkpoint) -> Checkpoint:
+    """Raises TypeError or KeyError where a part is not what it should be."""
+    average = {"updates": 0, "state": {}} if checkpoint.average is None else checkpoint.average
+    parts = {**vars(checkpoint), **checkpoint.progress, "average": average["state"], "updates": average["updates"]}
+    if wrong := [name for name, kind in KINDS.items() if not isinstance(parts[name], kind)]:
+        raise TypeError(wrong)
+    return checkpoint

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,16 @@ class MovingAverage:
         torch._foreach_lerp_([self.state[name] for name in floats], [current[name] for name in floats], 1 - decay)
         for name in self.state.keys() - set(floats):
             self.state[name].copy_(current[name])
+
+    def kept(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"updates": self.updates, "state": self.state}
+
+    def load(self, kept: dict[str, Any]) -> None:
+        """What `kept` gave. Raises KeyError or RuntimeError for that of another model."""
+        self.updates = kept["updates"]
+        for name, value in self.state.items():
+            value.copy_(kept["state"][name])
 
     @contextmanager
     def applied_to(self, model: nn.Module) -> Iterator[None]:

@@ -1,9 +1,11 @@
 """The training loop, in the open."""
 
+import json
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,19 +13,20 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mbseg.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mbseg.engine.distributed import Place, take_from_main
+from mbseg.engine.distributed import Place, any_process, on_main, take_from_main
 from mbseg.engine.ema import MovingAverage
 from mbseg.engine.evaluate import evaluate, to_device
 from mbseg.engine.log import TrainingLog
+from mbseg.engine.nonfinite import Undo, are_finite, figures
 from mbseg.engine.optim import OptimizerSettings, make_optimizer, set_learning_rate, trainable
+from mbseg.engine.progress import Losses, Progress, Scores, mean_tensors
 from mbseg.engine.run_folder import RunFolder
 from mbseg.engine.schedule import Schedule
 from mbseg.engine.seed import seed_step
+from mbseg.engine.stopping import Batches, Stopped, Stopping
 from mbseg.errors import RunError
 from mbseg.nn.norm import freeze_norm
 from mbseg.tasks.base import Task
-
-Scores = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,31 +45,18 @@ class FitSettings:
     ema_decay: float | None = None
     evaluate_average: bool = True  # score the averaged weights, where there are any
     freeze_norm: bool = False
+    max_nonfinite_steps: int = 10  # in a row
     bf16: bool = False
     seed: int = 0
     extent: dict[str, int] = field(default_factory=dict)  # pictures, processes, steps: a resumed training has the same
-
-
-@dataclass
-class Progress:
-    """What a training has come to; with the weights, all that a checkpoint keeps."""
-
-    step: int = 0
-    best: float | None = None
-    earlier_seconds: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        return self.earlier_seconds + time.monotonic() - self.started
 
 
 @dataclass(frozen=True)
 class Hooks:
     """What the engine does not know how to do."""
 
-    batches: Callable[[int], Iterable[Any]]  # from this batch on, to the end of the training
-    validation: Callable[[], Iterable[Any]]
+    batches: Callable[[int], Batches]  # from this batch on, to the end of the training
+    validation: Callable[[], Batches]
     save_best: Callable[[dict[str, Tensor], Scores], None]
     draw: Callable[[int], None]  # the fixed validation pictures after this step
 
@@ -85,53 +75,65 @@ class Trainer:
         self.place = place
         self.optimizer = make_optimizer(task, settings.optimizer)
         self.average = MovingAverage(task.model, settings.ema_decay) if settings.ema_decay else None
+        self.undo = Undo(task.model)
         self.progress = Progress()
+        self.saved = 0  # the step of the checkpoint
 
     def resume(self) -> None:
         """Goes back to the last checkpoint. Raises RunError where there is none that can be read."""
-        saved = load_checkpoint(self.folder.last)
+        saved = on_main(self.place, partial(load_checkpoint, self.folder.last))
         if saved.extent != self.settings.extent:
             raise RunError(
                 f"{self.folder.last} is of a training over {saved.extent}, this one is over {self.settings.extent}; "
                 "resume with the same data and number of processes"
             )
+        if (self.average is None) != (saved.average is None):
+            raise RunError(f"{self.folder.last} does not fit train.ema_decay; remove it to start again")
         try:
             self.task.model.load_state_dict(saved.model)
             self.optimizer.load_state_dict(saved.optimizer)
-        except (RuntimeError, ValueError, KeyError):
+            if self.average and saved.average:
+                self.average.load(saved.average)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError):
             raise RunError(f"{self.folder.last} is of another model; remove it to start again") from None
-        if (self.average is None) != (saved.average is None):
-            raise RunError(f"{self.folder.last} does not fit train.ema_decay; remove it to start again")
-        if self.average and saved.average:
-            self.average.updates = saved.average["updates"]
-            self.average.state = {name: value.to(self.device) for name, value in saved.average["state"].items()}
-        best = saved.best if self.folder.best.exists() else None
-        self.progress = Progress(saved.step, best, saved.seconds)
-        if self.place.is_main:
-            self.folder.forget_metrics_behind(saved.step)
+        self.progress, self.saved = Progress.of(saved.progress, self.device), saved.step
+        if not on_main(self.place, self.folder.best.exists):
+            self.progress.best = None
+        forget = partial(self.folder.forget_metrics_behind, saved.step, evaluated=self.progress.evaluated)
+        on_main(self.place, forget)
 
-    def fit(self) -> Scores:
-        """Trains to the last step and gives the last evaluation's scores."""
-        steps, done = self.settings.schedule.steps, self.progress.step
-        scores: Scores = {}
+    def fit(self) -> Progress:
+        """Trains to the last step. Told to end, it ends behind the running one: what is done is saved.
+
+        Raises Stopped then, and RunError for a loss that is not finite and for a disk that refuses.
+        """
+        progress, settings = self.progress, self.settings
         module = self._distributed()
-        batches = iter(self.hooks.batches(done * self.settings.accumulate))
-        with TrainingLog(
-            self.folder, steps=steps, done=done, batch_size=self.settings.batch_size, speaks=self.place.is_main
-        ) as log:
-            losses: list[dict[str, Tensor]] = []
-            for step in range(done, steps):
-                losses.append(self._step(module, batches, step))
-                self.progress.step = step + 1
-                if self._is_due(self.settings.log_every):
-                    log.training(step + 1, mean_of(losses), self.optimizer.param_groups[0]["lr"])
-                    losses.clear()
-                if self._is_due(self.settings.evaluate_every):
-                    scores = self._evaluate(log)
-                if self._is_due(self.settings.checkpoint_every):
-                    self._save()
-                log.bar.update()
-            return scores or self.folder.last_evaluation() or self._evaluate(log)
+        ahead = self.hooks.batches(progress.step * settings.accumulate)
+        with closing(iter(ahead)) as batches, Stopping(self.place) as stopping, self._open_log() as log:
+            try:
+                if self._owes_evaluation():  # stopped in the midst of it
+                    self._close_step(log, stopping)
+                for step in range(progress.step, settings.schedule.steps):
+                    progress.has_done(self._step(module, batches, step))
+                    self._log(log)
+                    stopping.obey()
+                    self._close_step(log, stopping)
+                    log.bar.update()
+                stopping.obey()
+            except Stopped as stopped:
+                self._save()
+                raise Stopped(stopped.number, f"stopped at step {progress.step}") from None
+        return progress
+
+    def _open_log(self) -> TrainingLog:
+        return TrainingLog(
+            self.folder,
+            steps=self.settings.schedule.steps,
+            done=self.progress.step,
+            batch_size=self.settings.batch_size,
+            speaks=self.place.is_main,
+        )
 
     def _distributed(self) -> nn.Module:
         if self.place.world == 1:
@@ -141,8 +143,18 @@ class Trainer:
     def _is_due(self, every: int) -> bool:
         return self.progress.step % every == 0 or self.progress.step == self.settings.schedule.steps
 
-    def _step(self, module: nn.Module, batches: Iterator[Any], step: int) -> dict[str, Tensor]:
-        """One optimizer step over `accumulate` batches; gives their mean losses."""
+    def _owes_evaluation(self) -> bool:
+        return self.progress.evaluated < self.progress.step and self._is_due(self.settings.evaluate_every)
+
+    def _close_step(self, log: TrainingLog, stopping: Stopping) -> None:
+        """What is due behind a step: the evaluation, then the checkpoint that knows of it."""
+        if self._owes_evaluation():
+            self._evaluate(log, stopping)
+        if self._is_due(self.settings.checkpoint_every):
+            self._save()
+
+    def _step(self, module: nn.Module, batches: Iterator[Any], step: int) -> Losses | None:
+        """One optimizer step over `accumulate` batches; gives their mean losses, None if it had to be skipped."""
         settings = self.settings
         self.task.train()
         if settings.freeze_norm:
@@ -150,73 +162,88 @@ class Trainer:
         seed_step(settings.seed, step * self.place.world + self.place.rank)
         set_learning_rate(self.optimizer, settings.schedule.factor(step))
         self.optimizer.zero_grad()
-        parts = []
-        for _ in range(settings.accumulate):
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.bf16):
-                losses = module(to_device(next(batches), self.device))
-            total = torch.stack(list(losses.values())).sum() / settings.accumulate
-            torch.autograd.backward(total)
-            parts.append({name: loss.detach() for name, loss in losses.items()})
-        self._check_finite(step)
+        self.undo.remember()
+        losses = mean_tensors([self._backward(module, next(batches)) for _ in range(settings.accumulate)])
+        norm = torch.nn.utils.clip_grad_norm_(list(trainable(self.task)), settings.clip_norm or math.inf)
+        if any_process(not are_finite(losses, norm)):
+            self._skip(losses, norm)
+            return None
         self.optimizer.step()
         if self.average:
             self.average.update(self.task.model)
-        return mean_tensors(parts)
+        return losses
 
-    def _check_finite(self, step: int) -> None:
-        """Clips the gradients; a NaN or Inf in any loss shows in their norm, and ends the training before the step."""
-        limit = self.settings.clip_norm or math.inf
-        norm = torch.nn.utils.clip_grad_norm_(list(trainable(self.task)), limit)
-        if not torch.isfinite(norm):
-            last = self.folder.last
-            kept = f"{last} keeps the last good state" if last.exists() else "nothing was saved yet"
-            advice = "start another run with a lower learning rate or with train.clip_norm"
-            raise RunError(f"loss or gradient is not finite at step {step + 1}; {kept}; {advice}")
+    def _backward(self, module: nn.Module, batch: Any) -> Losses:
+        """Adds the batch's share to the gradients."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.bf16):
+            losses = module(to_device(batch, self.device))
+        torch.autograd.backward(torch.stack(list(losses.values())).sum() / self.settings.accumulate)
+        return {name: loss.detach() for name, loss in losses.items()}
 
-    def _evaluate(self, log: TrainingLog) -> Scores:
+    def _skip(self, losses: Losses, norm: Tensor) -> None:
+        """All is as it was before the step. Raises RunError for one too many in a row."""
+        self.undo.take_back()
+        before = self.progress.skipped_in_a_row
+        if before + 1 < self.settings.max_nonfinite_steps:
+            return
+        steps = f"step {self.progress.step + 1}" + (f" and the {before} before" if before else "")
+        kept = f"{self.folder.last} keeps step {self.saved}" if self.saved else "nothing was saved yet"
+        raise RunError(
+            f"loss or gradient is not finite at {steps} ({figures(losses, norm)}); {kept}; "
+            "start another run with a lower learning rate or with train.clip_norm"
+        )
+
+    def _log(self, log: TrainingLog) -> None:
+        if self._is_due(self.settings.log_every):
+            progress = self.progress
+            rate = self.optimizer.param_groups[0]["lr"]
+            log.training(progress.step, progress.mean_losses(), rate, progress.skipped)
+
+    def _evaluate(self, log: TrainingLog, stopping: Stopping) -> None:
         """Scores the averaged weights where there are any, and keeps them if they are the best so far."""
         take_from_main(self.task.model.state_dict().values())
         if self.average and self.settings.evaluate_average:
             take_from_main(self.average.state.values())
             with self.average.applied_to(self.task.model):
-                return self._score(log)
-        return self._score(log)
+                self._score(log, stopping)
+        else:
+            self._score(log, stopping)
 
-    def _score(self, log: TrainingLog) -> Scores:
-        scores = evaluate(self.task, self.hooks.validation(), self.device)
-        scores = {**scores, "step": self.progress.step, "seconds": round(self.progress.seconds, 1)}
-        value = scores[self.settings.score]
-        is_best = self.progress.best is None or value > self.progress.best
-        self.progress.best = value if is_best else self.progress.best
-        if self.place.is_main:
-            headline = f"{self.settings.score} {value:.4f}{' (best)' if is_best else ''}"
-            log.evaluation(self.progress.step, scores, headline)
-            if is_best:
-                self.hooks.save_best(self.task.model.state_dict(), scores)
-            self.hooks.draw(self.progress.step)
-        return scores
+    def _score(self, log: TrainingLog, stopping: Stopping) -> None:
+        progress, name = self.progress, self.settings.score
+        scores = plain(evaluate(self.task, stopping.between(self.hooks.validation()), self.device))
+        scores |= {"step": progress.step, "seconds": round(progress.seconds, 1)}
+        is_best = progress.best is None or scores[name] > progress.best[name]
+        on_main(self.place, partial(self._keep, log, scores, is_best))
+        progress.last = scores
+        progress.best = scores if is_best else progress.best
+
+    def _keep(self, log: TrainingLog, scores: Scores, is_best: bool) -> None:
+        score = self.settings.score
+        log.evaluation(self.progress.step, scores, f"{score} {scores[score]:.4f}{' (best)' if is_best else ''}")
+        if is_best:
+            self.hooks.save_best(self.task.model.state_dict(), scores)
+        self.hooks.draw(self.progress.step)
 
     def _save(self) -> None:
-        if not self.place.is_main:
-            return
-        average = {"updates": self.average.updates, "state": self.average.state} if self.average else None
+        on_main(self.place, self._write_checkpoint)
+        self.saved = self.progress.step
+
+    def _write_checkpoint(self) -> None:
+        self.folder.settle_metrics()
         save_checkpoint(
             self.folder.last,
             Checkpoint(
-                step=self.progress.step,
                 extent=self.settings.extent,
                 model=self.task.model.state_dict(),
                 optimizer=self.optimizer.state_dict(),
-                average=average,
-                best=self.progress.best,
-                seconds=self.progress.seconds,
+                average=self.average.kept() if self.average else None,
+                progress=self.progress.state(),
             ),
         )
 
 
-def mean_of(losses: list[dict[str, Tensor]]) -> dict[str, float]:
-    return {name: value.item() for name, value in mean_tensors(losses).items()}
-
-
-def mean_tensors(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+def plain(scores: Scores) -> Scores:
+    """In the types of JSON, which every file can hold."""
+    made: Scores = json.loads(json.dumps(scores))
+    return made

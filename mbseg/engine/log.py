@@ -1,6 +1,5 @@
 """What a training says while it runs: progress on stderr, metrics.jsonl, TensorBoard events."""
 
-import importlib.util
 import sys
 import time
 from types import TracebackType
@@ -9,6 +8,7 @@ from typing import Any, Self
 from tqdm import tqdm
 
 from mbseg.engine.run_folder import RunFolder
+from mbseg.engine.tensorboard import events_in
 
 QUIET_SECONDS = 30  # between progress lines where stderr is no terminal
 
@@ -21,7 +21,7 @@ class TrainingLog:
         self.steps = steps
         self.batch_size = batch_size
         self.speaks = speaks
-        self.writer = tensorboard_writer(folder, purge_step=done) if speaks else None
+        self.events = events_in(folder.path, first_step=done + 1) if speaks else None
         self.bar = tqdm(total=steps, initial=done, unit="step", disable=None if speaks else True, dynamic_ncols=True)
         self.first = self.lap_step = done
         self.started = self.lap_started = self.spoken = time.monotonic()
@@ -33,20 +33,25 @@ class TrainingLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.close()
-        if self.writer:
-            self.writer.close()
+        if self.events:
+            self.events.close()
 
-    def training(self, step: int, losses: dict[str, float], learning_rate: float) -> None:
-        """One line of numbers for the steps since the last call; the speed is of training alone."""
+    def training(self, step: int, losses: dict[str, float], learning_rate: float, skipped: int) -> None:
+        """One line of numbers for the steps since the last call; the speed is of training alone.
+
+        Without losses if all these steps were skipped; `skipped` counts those of the whole training.
+        """
         speed = (step - self.lap_step) * self.batch_size / (time.monotonic() - self.lap_started)
         self._start_lap(step)
-        loss = sum(losses.values())
-        self._write(
-            step, {**losses, "loss": loss, "learning_rate": learning_rate, "pictures_per_second": speed}, "train"
-        )
-        self.bar.set_postfix_str(f"loss {loss:.3f}, rate {learning_rate:.1e}, {speed:.1f} pictures/s")
+        summed = {"loss": sum(losses.values())} if losses else {}
+        values = {**losses, **summed, "learning_rate": learning_rate, "pictures_per_second": speed, "skipped": skipped}
+        self._write(step, values, "train")
+        loss = f"loss {summed['loss']:.3f}" if losses else "no finite loss"
+        left_out = f", {skipped} skipped" if skipped else ""
+        self.bar.set_postfix_str(f"{loss}, rate {learning_rate:.1e}, {speed:.1f} pictures/s{left_out}")
         if self.bar.disable and self.speaks and time.monotonic() - self.spoken > QUIET_SECONDS:
-            self.say(f"step {step}/{self.steps}  loss {loss:.3f}  {speed:.1f} pictures/s  {self._time_left(step)} left")
+            said = f"{loss}  {speed:.1f} pictures/s  {self._time_left(step)} left{left_out}"
+            self.say(f"step {step}/{self.steps}  {said}")
 
     def evaluation(self, step: int, scores: dict[str, Any], headline: str) -> None:
         self._write(step, scores, "val")
@@ -69,16 +74,10 @@ class TrainingLog:
         if not self.speaks:
             return
         self.folder.append_metrics({"step": step, "part": part, **values})
-        if self.writer:
-            for name, value in values.items():
-                if isinstance(value, float):
-                    self.writer.add_scalar(f"{part}/{name}", value, step)
+        if self.events:
+            self.events.add(step, {f"{part}/{name}": value for name, value in values.items() if is_scalar(value)})
 
 
-def tensorboard_writer(folder: RunFolder, *, purge_step: int) -> Any:
-    """TensorBoard's writer where it is installed (extra `track`)."""
-    if importlib.util.find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder.path), purge_step=purge_step + 1)
+def is_scalar(value: object) -> bool:
+    """A score may be None, or a table of its own."""
+    return isinstance(value, float)

@@ -1,6 +1,7 @@
 """The folder of one training: what lies where, and who may write into it."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,12 @@ class RunFolder:
         return self.path / "result.json"
 
     def is_started(self) -> bool:
-        return self.last.exists() or self.metrics.exists() or self.result.exists()
+        return any(path.exists() for path in (self.last, self.metrics, self.result, self.best))
+
+    def has_lost_checkpoint(self, checkpoint_every: int) -> bool:
+        """Whether one was written, and no kill before the first explains what lies here without `last.pt`."""
+        steps = [line["step"] for line in self.read_metrics()]
+        return max(steps) > checkpoint_every if steps else self.best.exists()
 
     def read_result(self) -> Line | None:
         """Raises RunError for a damaged one."""
@@ -59,7 +65,7 @@ class RunFolder:
             return None
         try:
             result = json.loads(self.result.read_text())
-        except ValueError:
+        except (ValueError, RecursionError):
             result = None
         if not isinstance(result, dict) or "weights" not in result:
             raise RunError(f"{self.result} is damaged; remove it to have it written again")
@@ -72,6 +78,11 @@ class RunFolder:
         """Raises RunError where a run lies here already and `resume` was not said, or no folder can be."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path} is a file; name another --output")
+        for path in self.last, self.metrics, self.result, self.best:
+            if path.exists() and not path.is_file():
+                raise RunError(f"{path} is no regular file; name another --output")
+        if self.samples.exists() and not self.samples.is_dir():
+            raise RunError(f"{self.samples} is no folder; name another --output")
         if self.is_started() and not resume:
             state = "a finished run" if self.result.exists() else "a run"
             raise RunError(
@@ -88,8 +99,22 @@ class RunFolder:
         sweep_temporaries(self.samples)
 
     def append_metrics(self, line: Line) -> None:
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        """Raises RunError if the disk refuses; a half-written line is forgotten when the run is resumed."""
+        try:
+            with self.metrics.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write {self.metrics}: {error.strerror}") from error
+
+    def settle_metrics(self) -> None:
+        """Brings them to the disk, so that no power cut loses lines that a checkpoint behind them counts on."""
+        try:
+            with self.metrics.open("rb") as file:
+                os.fsync(file.fileno())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RunError(f"cannot write {self.metrics}: {error.strerror}") from None
 
     def read_metrics(self) -> Iterator[Line]:
         """The whole lines; a kill may have torn the last one."""
@@ -98,19 +123,22 @@ class RunFolder:
         for text in self.metrics.read_text(errors="replace").splitlines():
             try:
                 line = json.loads(text)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 return
-            if not isinstance(line, dict) or not {"step", "part"} <= line.keys():
+            if not is_metrics(line):
                 return
             yield line
 
     def evaluations(self) -> list[Line]:
         return [line for line in self.read_metrics() if line["part"] == "val"]
 
-    def last_evaluation(self) -> Line | None:
-        return next(reversed(self.evaluations()), None)
-
-    def forget_metrics_behind(self, step: int) -> None:
-        """Drops the lines of steps that a resumed training will do again."""
-        kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= step]
+    def forget_metrics_behind(self, step: int, *, evaluated: int) -> None:
+        """Drops the lines of steps, and of evaluations, that a resumed training will do again."""
+        last = {"train": step, "val": evaluated}
+        kept = [json.dumps(line) + "\n" for line in self.read_metrics() if line["step"] <= last[line["part"]]]
         write_atomically(self.metrics, "".join(kept).encode())
+
+
+def is_metrics(line: object) -> bool:
+    """Whether it is a line of `metrics.jsonl`."""
+    return isinstance(line, dict) and type(line.get("step")) is int and line.get("part") in ("train", "val")

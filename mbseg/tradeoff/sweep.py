@@ -1,12 +1,12 @@
 """From a grid to its table and charts. Whatever ends it, it goes on where it was: every finished part is kept."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mbseg.config.grid import load_grid
+from mbseg.engine.lock import locked
 from mbseg.errors import ConfigError, MbsegError, RunError
 from mbseg.files import sweep_temporaries
 from mbseg.tradeoff.addresses import training_address
@@ -19,9 +19,6 @@ from mbseg.tradeoff.rows import Row, rows_of
 from mbseg.tradeoff.runs import finished_runs
 from mbseg.tradeoff.scores import Given, Scorer, read_given
 from mbseg.tradeoff.training import Job, jobs_of, train_all
-
-if sys.platform != "win32":
-    import fcntl
 
 NOT_TRAINED = "not trained: --train does it, --runs names finished runs, --weights finished weights"
 
@@ -107,17 +104,8 @@ def with_scores(line: Line, scorer: Scorer, failed: Mapping[str, str]) -> Line:
 @contextmanager
 def only_sweep_in(output: Path) -> Iterator[None]:
     """Makes the folder, and holds it against other sweeps; a killed one holds it no longer. Raises RunError."""
-    try:
-        (output / "results").mkdir(parents=True, exist_ok=True)
-        lock = (output / ".lock").open("w")
-    except OSError as error:
-        raise RunError(f"{output} cannot be written to: {error.strerror}; name another --output") from None
-    with lock:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"another sweep is writing to {output}; wait for it, or name another --output") from None
+    with locked(output):
+        (output / "results").mkdir(exist_ok=True)
         for folder in (output, output / "results"):
             sweep_temporaries(folder)
         yield

@@ -53,9 +53,12 @@ class Job:
     def failed(self) -> bool:
         return self.process is None or self.process.returncode != 0
 
-    def stop(self) -> None:
+    def ask_to_end(self) -> None:
         if self.process:
             self.process.terminate()
+
+    def wait(self) -> None:
+        if self.process:
             self.process.wait()
 
     def last_words(self) -> str:
@@ -109,4 +112,6 @@ def stopped_at_the_end(running: list[Job]) -> Iterator[None]:
         yield
     finally:
         for job in running:
-            job.stop()
+            job.ask_to_end()
+        for job in running:  # each saves what it has
+            job.wait()

@@ -163,7 +163,7 @@ def test_two_sweeps_do_not_write_into_one_folder(
 
     with only_sweep_in(tmp_path / "table"):
         assert main(["tradeoff", str(grid), "--counts-only", "--output", str(tmp_path / "table")]) == 2
-    assert "another sweep is writing to" in capsys.readouterr().err
+    assert "is in use by process" in capsys.readouterr().err
 
 
 def test_a_row_that_cannot_be_is_named_before_any_is_run(
@@ -187,7 +187,11 @@ def test_data_that_is_not_there_is_missed_before_the_first_training(
 def test_a_training_that_fails_leaves_the_others_and_a_table(
     grid: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_grid(tmp_path, "tiny.yaml", {"name": "diverging", "set": {"train.optimizer.learning_rate": 1e30}})
+    write_grid(
+        tmp_path,
+        "tiny.yaml",
+        {"name": "diverging", "set": {"train.optimizer.learning_rate": 1e30, "train.max_nonfinite_steps": 1}},
+    )
     folder, runs = tmp_path / "table", str(finished / "table" / "runs")
     options = ["--train", "--runs", runs, "--counts-only", "--output", str(folder)]
     assert main(["tradeoff", str(grid), *options]) == 2

@@ -1,6 +1,7 @@
 """`mbseg train` as users run it: what it leaves, how it resumes, what it survives."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from mbseg.engine.checkpoint import load_checkpoint
 from mbseg.engine.fit import Trainer
 from mbseg.engine.run_folder import RunFolder
 from mbseg.errors import RunError
-from mbseg.evaluation import evaluate
 from mbseg.targets import read_target
 from mbseg.training import train
 
@@ -136,19 +136,6 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again_cleanly(
     assert [line["step"] for line in RunFolder(tmp_path / "run").read_metrics()] == [2, 3, 4, 6, 6]
 
 
-def test_two_processes_train_score_every_picture_once_and_speak_once(config: str, tmp_path: Path) -> None:
-    overrides = ["train.steps=2", "train.batch_size=2", "train.evaluate_every=2", "train.samples=0"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = str(Path(__file__).parents[2] / "tools" / "train.py")
-    arguments = [script, config, *overrides, "--output", str(tmp_path / "run"), "--json"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert result["images"] == 5
-    alone = evaluate(str(tmp_path / "run" / "best.safetensors"), [], weights=None, run=tmp_path)
-    assert alone["miou"] == result["miou"]
-
-
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -177,10 +164,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_state(
     config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["train.optimizer.learning_rate=1e30", "train.checkpoint_every=1", "--output", str(tmp_path / "run")]
-    assert main(["train", config, *arguments]) == 2
+    assert main(["train", config, "train.max_nonfinite_steps=2", *arguments]) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "not finite at step" in message
-    assert "last.pt keeps the last good state" in message
+    assert re.search(r"not finite at step (\d) and the 1 before \(cross_entropy nan, gradient norm nan\)", message)
+    assert re.search(r"last\.pt keeps step \d;", message)
     state = load_checkpoint(tmp_path / "run" / "last.pt").model
     assert all(torch.isfinite(value).all() for value in state.values())
 

@@ -10,6 +10,7 @@ from mbseg.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mbseg.engine.device import pick_device, uses_bf16
 from mbseg.engine.ema import MovingAverage
 from mbseg.engine.optim import OptimizerSettings, make_optimizer, set_learning_rate
+from mbseg.engine.progress import Progress
 from mbseg.engine.run_folder import RunFolder
 from mbseg.engine.schedule import Schedule
 from mbseg.engine.seed import seed_step
@@ -116,10 +117,14 @@ def test_dropout_depends_on_seed_and_step_alone() -> None:
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
-    saved = Checkpoint(3, {}, {"w": torch.ones(2)}, {"state": {}, "param_groups": []}, None, 0.5, 1.5)
+    progress = Progress(step=3, losses=[{"loss": torch.tensor(0.5)}], best={"miou": 0.5, "absent": [], "ap": None})
+    saved = Checkpoint({}, {"w": torch.ones(2)}, {"state": {}, "param_groups": []}, None, progress.state())
     save_checkpoint(tmp_path / "last.pt", saved)
-    assert load_checkpoint(tmp_path / "last.pt").step == 3
-    assert torch.equal(load_checkpoint(tmp_path / "last.pt").model["w"], saved.model["w"])
+    found = load_checkpoint(tmp_path / "last.pt")
+    assert found.step == 3
+    assert torch.equal(found.model["w"], saved.model["w"])
+    again = Progress.of(found.progress, torch.device("cpu"))
+    assert (again.best, again.losses, again.step) == (progress.best, progress.losses, 3)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no checkpoint", b"PK\x03\x04 torn"])
@@ -140,7 +145,7 @@ def test_metrics_behind_the_checkpoint_and_a_torn_line_are_forgotten(tmp_path: P
         folder.append_metrics({"step": step, "part": "train"})
     with folder.metrics.open("a") as file:
         file.write('{"step": 4, "lo')
-    folder.forget_metrics_behind(2)
+    folder.forget_metrics_behind(2, evaluated=2)
     assert [line["step"] for line in folder.read_metrics()] == [1, 2]
 
 
