@@ -1,11 +1,14 @@
 """`mbseg predict`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mbseg.commands.train import default_folder
 from mbseg.output import AsJson, Overrides, print_json
 from mbseg.runtime.names import Backend, Precision
+
+if TYPE_CHECKING:
+    from mbseg.prediction.sharding import Job
 
 
 def predict(
@@ -17,6 +20,8 @@ def predict(
     backend: Backend = "auto",
     precision: Precision = "fp32",
     least_score: float | None = None,
+    recursive: bool = False,
+    shard: str | None = None,
     overwrite: bool = False,
     json: AsJson = False,
 ) -> None:
@@ -37,14 +42,26 @@ def predict(
         fp32, or bf16 where the backend has it; an exported file brings its own.
     least_score
         Of detection: leave out boxes below it; 0.5 if not given.
+    recursive
+        Take the pictures of subfolders too; answers get the same subfolders.
+    shard
+        Of a huge folder, a part: 3/16 is the third of 16. Run again, it does what is missing; `mbseg merge OUTPUT`
+        makes one prediction of all.
     overwrite
-        Write into OUTPUT even if it holds something; files of the same name are replaced.
+        Write into OUTPUT even if it holds something; files of the same name are replaced. A shard is begun anew.
     """
-    from mbseg.predicting import Writer, check_output, find_pictures
-    from mbseg.predicting import predict as run
+    if shard is not None:
+        from mbseg.prediction.sharding import Job
+
+        job = Job(weights, pictures, output, overrides, backend, precision, least_score, recursive)
+        predict_shard(job, shard, overwrite=overwrite, json=json)
+        return
+    from mbseg.prediction.picture_list import find_pictures
+    from mbseg.prediction.predicting import Answerer, check_output
+    from mbseg.prediction.predicting import predict as run
     from mbseg.predictors import load_predictor, names
 
-    found = find_pictures(pictures)
+    found = find_pictures(pictures, recursive=recursive)
     check_output(output, found, overwrite=overwrite)
     loaded = load_predictor(
         weights,
@@ -56,10 +73,27 @@ def predict(
     )
     done: list[dict[str, Any]] = []
     try:
-        for written in run(loaded.predictor, found, Writer(output, *names(loaded))):
+        for written in run(Answerer(loaded.predictor, *names(loaded)), found, output):
             done.append(written._asdict())
             if not json:
                 print(f"{written.picture}  {', '.join(written.files)}  {written.found}", flush=True)
     finally:  # what is written is written, though one picture cannot be read
         if json:
             print_json({"pictures": done, "output": str(output), "backend": loaded.predictor.description})
+
+
+def predict_shard(job: "Job", text: str, *, overwrite: bool, json: bool) -> None:
+    """With a line for every picture that is answered now."""
+    from mbseg.prediction.manifest import read_shard
+    from mbseg.prediction.sharding import run_shard
+
+    shard, answered = read_shard(text), 0
+    records = run_shard(job, shard, anew=overwrite)
+    try:
+        for record in records:
+            answered += 1
+            if not json:
+                print(f"{record.picture}  {', '.join(record.files)}  {record.fault or record.found}", flush=True)
+    finally:
+        if json:
+            print_json({"shard": str(shard), "answered": answered, "manifest": str(job.output / shard.manifest)})

@@ -78,7 +78,8 @@ def test_boxes_are_cocos_and_one_file_holds_those_of_all_pictures(
         assert [row["category_id"] - 1 for row in rows] == found.labels.tolist()
         assert [row["score"] for row in rows] == found.scores.tolist()
         single = json.loads((tmp_path / "out" / f"{Path(name).stem}.json").read_text())
-        assert single["annotations"] == rows and single["images"] == [image]
+        assert single["images"] == [{**image, "id": 1}]
+        assert single["annotations"] == [{**row, "id": n, "image_id": 1} for n, row in enumerate(rows, start=1)]
 
 
 def test_a_joint_model_writes_both_and_boxes_are_never_of_the_background(

@@ -1,0 +1,1 @@
+"""Pictures to files: a model's answers for a whole folder, at once or in shards that are merged."""
