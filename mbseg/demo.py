@@ -86,7 +86,8 @@ def demo(
         loaded = load(stream.size if stream else VISITORS_SIZE)
         predictor = loaded.predictor
         if viewing.serve is not None:
-            server = opened.enter_context(make_server(loaded, viewing.serve, has_source=stream is not None))
+            server = make_server(loaded, viewing.serve, viewing.opacity, has_source=stream is not None)
+            opened.enter_context(server)
             if stream is None:
                 server.predictor(np.zeros((*VISITORS_SIZE, 3), np.uint8))  # to warm up
                 return serve_visitors(server, on_address)
@@ -161,7 +162,7 @@ def local_sinks(viewing: Viewing, source: Source | None) -> list[Sink]:
     return sinks
 
 
-def make_server(loaded: Loaded, address: Address, *, has_source: bool) -> Server:
+def make_server(loaded: Loaded, address: Address, opacity: float, *, has_source: bool) -> Server:
     mask, boxes = names(loaded)
     return Server(
         loaded.predictor,
@@ -169,6 +170,7 @@ def make_server(loaded: Loaded, address: Address, *, has_source: bool) -> Server
         boxes=boxes,
         title=TITLE,
         has_source=has_source,
+        opacity=opacity,
         host=address.host,
         port=address.port,
         token=address.token,

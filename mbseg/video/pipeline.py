@@ -113,7 +113,7 @@ class Pipeline:
 
     def __exit__(self, kind: type[BaseException] | None, /, *_error: object) -> None:
         self.stop()
-        if kind is KeyboardInterrupt:  # somebody wants to leave at once
+        if kind is not None and issubclass(kind, KeyboardInterrupt):  # somebody wants to leave at once
             return
         self.source.close()
         for stage in self._stages:

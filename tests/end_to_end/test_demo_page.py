@@ -1,5 +1,6 @@
 """`mbseg demo --serve`: the page beside a stream, or for the cameras of those who look at it."""
 
+import asyncio
 import json
 import re
 import signal
@@ -30,6 +31,25 @@ def test_the_page_is_served_while_a_source_is_shown(
     said = capsys.readouterr()
     assert json.loads(said.out)["frames"] == 1
     assert re.search(r"serving http://127\.0\.0\.1:\d+/\?token=secret", said.err)
+
+
+def test_the_page_is_told_the_opacity(untrained: Weights, shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, object]] = []
+    monkeypatch.setattr("mbseg.commands.demo.say_address", lambda address: said.append(asyncio.run(greeting(address))))
+    assert run(untrained, "--source", next(shapes.rglob("*.jpg")), "--serve", "0", "--opacity", "0.25") == 0
+    assert said[0]["opacity"] == 0.25
+
+
+async def greeting(address: str) -> dict[str, object]:
+    from aiohttp import ClientSession
+
+    socket = address.replace("/?", "/socket?")
+    async with (
+        ClientSession(headers={"Origin": address.partition("/?")[0]}) as client,
+        client.ws_connect(socket) as visitor,
+    ):
+        hello: dict[str, object] = (await visitor.receive_json())["hello"]
+        return hello
 
 
 def test_ctrl_c_ends_the_page_for_visitors_cameras_with_the_result(untrained: Weights) -> None:

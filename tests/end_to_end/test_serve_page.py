@@ -95,6 +95,17 @@ def test_without_opacity_the_picture_is_bare_and_the_boxes_stay(page):
     assert alike(colour(page, RIGHT), RED)
 
 
+def test_the_page_begins_with_the_opacity_of_the_command_line(browser):
+    with serving(opacity=0.25) as server:
+        server.sink.write(shown(server, grey(200, height=240, width=320)))
+        browser.open_address(server.address)
+        until(lambda: number(browser) == 1)
+        assert browser.text("#opacity-value") == "25 %"
+        assert browser.evaluate(f"{first('#opacity')}.value") == "25"
+        assert alike(colour(browser, RIGHT), (212, 150, 150))  # a quarter of red over grey
+        browser.open_address("about:blank")
+
+
 def test_a_class_that_is_switched_off_vanishes_until_it_is_switched_on(page):
     page.click(button("wall"))
     assert page.evaluate(f"{first(button('wall'))}.ariaPressed") == "false"

@@ -98,7 +98,7 @@ def test_a_visitor_is_told_what_there_is_to_see():
 
     with serving() as server:
         hello = browse(server, visit)["hello"]
-    assert (hello["title"], hello["description"], hello["has_source"]) == ("halves", "by hand", True)
+    assert [hello[key] for key in ("title", "description", "has_source", "opacity")] == ["halves", "by hand", True, 0.6]
     assert [(line["name"], line["mask"], line["box"]) for line in hello["classes"]] == [
         ("background", 0, None),
         ("wall", 1, 0),

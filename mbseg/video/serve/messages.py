@@ -2,7 +2,7 @@
 
 | from | message | holds |
 |---|---|---|
-| server | text | JSON: `hello` (what there is to see), once; `error` (one line) whenever something was wrong |
+| server | text | JSON: `hello` (what there is to see, and how), once; `error` (one line) whenever something was wrong |
 | server | bytes | an answer: uint32 length of its head; the head, JSON; a JPEG, if the page needs one; runs |
 | page | text | "next": one more frame of the source, please |
 | page | bytes | a frame of the visitor's camera: uint32 number, and a JPEG |
@@ -57,9 +57,11 @@ class Encoded:
         return b"".join((NUMBER.pack(len(text)), text, self.picture, self.runs))
 
 
-def hello(title: str, description: str, *, has_source: bool, mask: Names | None, boxes: Names | None) -> dict[str, Any]:
-    about = {"title": title, "description": description, "has_source": has_source, "classes": legend(mask, boxes)}
-    return {"hello": about}
+def hello(
+    title: str, description: str, *, has_source: bool, mask: Names | None, boxes: Names | None, opacity: float
+) -> dict[str, Any]:
+    about = {"title": title, "description": description, "has_source": has_source, "opacity": opacity}
+    return {"hello": {**about, "classes": legend(mask, boxes)}}
 
 
 def legend(mask: Names | None, boxes: Names | None) -> list[dict[str, Any]]:

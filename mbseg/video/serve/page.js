@@ -18,7 +18,7 @@ const state = {
   tries: 0,
   hello: null,
   hidden: new Set(), // names of classes
-  opacity: 0.6,
+  opacity: 0, // 0 to 1
   paused: false,
   asked: 0, // frames of the source that are on their way
   camera: null, // MediaStream
@@ -64,6 +64,7 @@ function listen(message) {
 }
 
 function greet(hello) {
+  if (!state.hello) setOpacity(Math.round(100 * hello.opacity)); // who comes back keeps what was chosen here
   Object.assign(state, { hello, tries: 0 });
   document.title = node("title").textContent = hello.title;
   node("description").textContent = hello.description;
@@ -146,6 +147,13 @@ function setPaused(paused) {
   if (!paused) ask();
 }
 
+function setOpacity(percent) {
+  state.opacity = percent / 100;
+  node("opacity").value = percent;
+  node("opacity-value").textContent = `${percent} %`;
+  redraw();
+}
+
 function makeLegend() {
   const rows = state.hello.classes.map(({ name, colour }) => {
     const button = element("button", { type: "button" }, element("i"), element("span", {}, name), element("small"));
@@ -208,11 +216,7 @@ node("camera").addEventListener("click", () => (state.camera ? stopCamera() : st
 node("pause").addEventListener("click", () => setPaused(!state.paused));
 node("all").addEventListener("click", () => setHidden(state.hello.classes.map(({ name }) => name), false));
 node("none").addEventListener("click", () => setHidden(state.hello.classes.map(({ name }) => name), true));
-node("opacity").addEventListener("input", ({ target }) => {
-  state.opacity = target.value / 100;
-  node("opacity-value").textContent = `${target.value} %`;
-  redraw();
-});
+node("opacity").addEventListener("input", ({ target }) => setOpacity(target.value));
 window.addEventListener("resize", redraw);
 setInterval(refresh, REFRESH);
 connect();

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from mbseg.errors import ConfigError, RunError
 from mbseg.runtime.answers import FramePredictor
 from mbseg.video.names import Names
+from mbseg.video.overlay import OPACITY
 from mbseg.video.serve.broadcast import Broadcast, BrowserSink
 from mbseg.video.serve.messages import hello
 from mbseg.video.serve.turns import Turns
@@ -41,9 +42,9 @@ class Running(NamedTuple):
 class Server:
     """Serves while it is open: a page with what `sink` is given, and answers to the cameras of visitors.
 
-    `mask` and `boxes` name what the model finds, as far as it looks for it. Port 0 is any that is free; a token is
-    drawn unless one is given. The source's frames go through `Server.predictor` too, where all pictures take turns.
-    Raises ConfigError for what cannot be served, or where aiohttp is missing.
+    `mask` and `boxes` name what the model finds, as far as it looks for it; pages begin with `opacity`. Port 0 is any
+    that is free; a token is drawn unless one is given. The source's frames go through `Server.predictor` too, where all
+    pictures take turns. Raises ConfigError for what cannot be served, or where aiohttp is missing.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Server:
         boxes: Names | None,
         title: str,
         has_source: bool,
+        opacity: float = OPACITY,
         host: str = LOOPBACK,
         port: int = 0,
         token: str | None = None,
@@ -65,7 +67,7 @@ class Server:
         self.token = token or secrets.token_urlsafe(TOKEN_BYTES)
         self.broadcast = Broadcast()
         self.sink = BrowserSink(self._show)
-        about = hello(title, predictor.description, has_source=has_source, mask=mask, boxes=boxes)
+        about = hello(title, predictor.description, has_source=has_source, mask=mask, boxes=boxes, opacity=opacity)
         self.routes = make_routes(self.broadcast, self.predictor, about, self.token)
         self.thread = Thread(target=self._run, name="mbseg_server", daemon=True)
         self.begun: Future[Running] = Future()
