@@ -6,13 +6,16 @@ STAMP := .venv/installed
 TASK ?= segmentation
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,track]'
 
-.PHONY: quickstart test check lint types contracts format clean
+.PHONY: quickstart test stress check lint types contracts format clean
 
 quickstart: $(STAMP)  ## draw the shapes data set, train, evaluate, profile, report (TASK=detection: with boxes; TASK=joint: both)
 	$(BIN)/mbseg quickstart --task $(TASK) $(ARGS)
 
 test: $(STAMP)  ## every test, on up to four processes of one thread each
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+stress: $(STAMP)  ## half an hour of kills, damaged inputs and timings on two cores (ARGS="-k kills --kills 20": a part)
+	$(BIN)/python -m pytest -o python_files='stress_*.py' tests/stress $(ARGS)
 
 check: lint types contracts test  ## what CI runs
 
