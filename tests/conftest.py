@@ -1,6 +1,8 @@
 """What all tests share: fixed random numbers and, where it is at hand, the real data."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # pictures are small here: threads wait for one another, and for others
@@ -18,6 +20,15 @@ settings.load_profile("mbseg")
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """A command that runs in this process lets mbseg speak on the stderr of its test, which is closed behind it."""
+    logger = logging.getLogger("mbseg")
+    before = logger.level, logger.handlers, logger.propagate
+    yield
+    logger.level, logger.handlers, logger.propagate = before
 
 
 @pytest.fixture

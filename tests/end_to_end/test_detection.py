@@ -2,8 +2,6 @@
 
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,7 @@ from mbseg.engine.checkpoint import load_checkpoint
 from mbseg.engine.fit import Trainer
 from mbseg.engine.run_folder import RunFolder
 from mbseg.errors import ConfigError, DataError
-from mbseg.evaluation import check_boxes_are_asked_of_a_detector, evaluate
+from mbseg.evaluation import check_boxes_are_asked_of_a_detector
 from mbseg.metrics.coco_json import instances, judge
 from mbseg.models.detection import DetectionModel
 from mbseg.training import train
@@ -216,18 +214,3 @@ def test_keys_of_detection_are_refused_for_segmentation() -> None:
 def test_every_option_trains_and_evaluates(options: list[str], overrides: list[str], tmp_path: Path) -> None:
     result = run([*overrides, "train.steps=1", "train.evaluate_every=1", *options], tmp_path / "run")
     assert 0 <= float(str(result["ap50"])) <= 1
-
-
-def test_two_processes_train_and_score_every_picture_once(overrides: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = str(Path(__file__).parents[2] / "tools" / "train.py")
-    options = ["train.batch_size=2", "train.steps=2", "--output", str(tmp_path / "run"), "--json"]
-    done = subprocess.run(
-        [*command, script, "quickstart_detection", *overrides, *options], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert result["images"] == 4
-    alone = evaluate(str(tmp_path / "run" / "best.safetensors"), [], weights=None, run=tmp_path)
-    assert alone["ap"] == result["ap"]
-    assert alone["voc_map"] == result["voc_map"]
