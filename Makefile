@@ -14,7 +14,7 @@ quickstart: $(STAMP)  ## draw the shapes data set, train, evaluate, profile, rep
 test: $(STAMP)  ## every test, on up to four processes of one thread each
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-stress: $(STAMP)  ## half an hour of kills, damaged inputs and timings on two cores (ARGS="-k kills --kills 20": a part)
+stress: $(STAMP)  ## a quarter of an hour of kills, damaged inputs and timings on two cores (ARGS="-k kills --kills 20": a part)
 	$(BIN)/python -m pytest -o python_files='stress_*.py' tests/stress $(ARGS)
 
 check: lint types contracts test  ## what CI runs

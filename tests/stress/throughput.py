@@ -75,9 +75,7 @@ class Engine:
         return block
 
     def end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()  # closes what it hears by
 
 
 def measure(commit: str, rounds: int) -> dict[str, Ratio]:
