@@ -36,7 +36,7 @@ USER_MISTAKE = 2
 ENDED_BY = 128  # plus the number of the signal, as shells count
 GO_ON = {
     "train": "; go on with --resume",
-    "predict": "; with --shard the same command goes on",
+    "predict": "; what is made with --shard goes on by the same command",
     "quickstart": "; the same command goes on",
     "tradeoff": "; the same command goes on",
 }
