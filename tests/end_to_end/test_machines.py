@@ -67,11 +67,14 @@ def test_two_processes_train_the_weights_that_one_trains(configs: dict[str, str]
         assert max((alone[name] - before[name]).abs().max() for name in alone) > LEARNS
 
 
-def test_every_picture_is_counted_once_whatever_the_number_of_processes(untrained: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [2, 3])
+def test_every_picture_is_counted_once_whatever_the_number_of_processes(
+    processes: int, untrained: Any, tmp_path: Path
+) -> None:
     weights, roots = str(untrained("joint")), [tmp_path / str(pictures) for pictures in (2, 5, 101)]
     for root in roots:
         draw_shapes(root, train=1, val=int(root.name), size=(60, 75))
-    done = torchrun(HERE / "counting.py", weights, str(tmp_path / "counts"), *map(str, roots), processes=3)
+    done = torchrun(HERE / "counting.py", weights, str(tmp_path / "counts"), *map(str, roots), processes=processes)
     assert done.returncode == 0, done.stderr
     for root, together in zip(roots, json.loads((tmp_path / "counts").read_text()), strict=True):
         assert together == json.loads(json.dumps(count(weights, str(root), Place()))), root.name
