@@ -18,7 +18,7 @@ from mbseg.errors import DataError
 from mbseg.files import is_file, size_of
 from mbseg.naming import MOST_CLASSES
 
-MAX_BYTES = 2 << 30  # the largest file of COCO has 0.5 GB, and is read in half a minute
+MAX_BYTES = 2 << 30  # the largest file of COCO has 0.5 GB
 MAX_SIDE = 1 << 16  # pixels of a picture
 MOST_UNREAD = 1_000_000  # entries of a list of another name
 

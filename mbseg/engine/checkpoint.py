@@ -11,12 +11,11 @@ from typing import Any, BinaryIO
 import torch
 
 from mbseg.errors import RunError
-from mbseg.files import atomic_file, size_of
+from mbseg.files import atomic_file, sha256_of_start, size_of
 
 State = dict[str, Any]
 
 NO_COMMENT = bytes(2)  # how a zip file without a comment ends: its length
-BLOCK = 2**20  # bytes read at a time
 KINDS: dict[str, type | UnionType] = {
     **dict.fromkeys(("extent", "model", "optimizer", "average"), dict),
     **dict.fromkeys(("step", "updates", "skipped", "skipped_in_a_row"), int),
@@ -74,7 +73,7 @@ def seal(file: BinaryIO) -> None:
     torch looks at no checksums, and those of zip do not cover its own tables.
     """
     length = file.seek(-len(NO_COMMENT), os.SEEK_END)
-    digest = digest_of(file, length)
+    digest = sha256_of_start(file, length)
     file.seek(length)
     file.write(len(digest).to_bytes(len(NO_COMMENT), "little") + digest)
 
@@ -84,19 +83,9 @@ def check_seal(file: BinaryIO) -> None:
     end = max(0, file.seek(0, os.SEEK_END) - hashlib.sha256().digest_size)
     file.seek(end)
     told = file.read()
-    if digest_of(file, max(0, end - len(NO_COMMENT))) != told:
+    if sha256_of_start(file, max(0, end - len(NO_COMMENT))) != told:
         raise ValueError
     file.seek(0)
-
-
-def digest_of(file: BinaryIO, length: int) -> bytes:
-    """SHA-256 of its first bytes."""
-    sha256 = hashlib.sha256()
-    file.seek(0)
-    while block := file.read(min(length, BLOCK)):
-        sha256.update(block)
-        length -= len(block)
-    return sha256.digest()
 
 
 def checked(checkpoint: Checkpoint) -> Checkpoint:

@@ -94,7 +94,7 @@ def test_nobody_is_told_to_remove_a_checkpoint_that_may_be_good(
     def fail(*_arguments: object, **_named: object) -> None:
         raise error
 
-    monkeypatch.setattr(part, "load" if part is torch else "digest_of", fail)
+    monkeypatch.setattr(part, "load" if part is torch else "sha256_of_start", fail)
     with pytest.raises((RunError, RuntimeError), match=told):
         load_checkpoint(last)
 
