@@ -1,6 +1,5 @@
 """From weights to a file that other programs run, compared with PyTorch on real pictures before it gets its name."""
 
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from mbseg.data.reading import read_image
 from mbseg.data.shapes import shapes_scene
 from mbseg.engine.device import use_threads
 from mbseg.errors import ConfigError, DataError, RunError
+from mbseg.files import sha256_of_file
 from mbseg.frame_scores import frames
 from mbseg.prediction.picture_list import find_pictures
 from mbseg.predictors import Options, check_options, frame_predictor
@@ -261,5 +261,5 @@ def summary(path: Path, wanted: Wanted) -> dict[str, Any]:
         "precision": wanted.precision,
         "input_size": None if wanted.size is None else list(wanted.size),
         "megabytes": sum(file.stat().st_size for file in files) / 1e6,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256_of_file(path),
     }
