@@ -142,6 +142,8 @@ class BatchLoader:
     def __iter__(self) -> Generator[Any, None, None]:
         with quiet_start(), self.watch.starting():
             batches = iter(self.loader)
+        if not self.loader.pin_memory:  # else a thread of torch's reads it
+            self.watch.queue = getattr(batches, "_worker_result_queue", None)
         try:
             yield from self._received(batches)
         except BaseException:  # whoever leaves half-way wants no more: torch would wait for its workers

@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from threading import current_thread, main_thread
+from typing import Any
 from weakref import WeakSet
 
 import cv2
@@ -52,20 +53,18 @@ class Readings:
         return next((picture for known, picture in zip(self.pids, self.pictures, strict=True) if known == pid), NONE)
 
 
-class _WorkerDied(BaseException):
-    """Raised by a signal in the midst of torch, which would catch an Exception."""
-
-
 class Watch:
     """Tells of a worker's death where a batch is waited for, and nowhere else.
 
-    torch's own handler raises in the midst of whatever the main thread does; this one takes its place.
+    torch's own handler raises in the midst of whatever the main thread does, a finaliser too, where what is raised is
+    lost; this one takes its place and never raises: it ends the queue of batches, so that reading it does.
     """
 
     def __init__(self, readings: Readings, files: Files) -> None:
         self.readings = readings
         self.files = files
         self.processes: list[BaseProcess] = []
+        self.queue: Any = None  # multiprocessing's, if it is read by the thread that waits
         _watches.add(self)
 
     @contextmanager
@@ -81,12 +80,16 @@ class Watch:
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Raises DataError as soon as a worker dies, or if one has died; no worker is left then."""
+        self._check()
         try:
             with self._listening():
                 yield
-        except (_WorkerDied, Exception):  # what comes of a dead worker's tensors is an OSError, or anything
-            if (dead := self._dead(patience=1.0)) is None:
-                raise
+        except Exception:  # what comes of a dead worker's tensors is an OSError, or anything
+            self._check(patience=1.0)
+            raise
+
+    def _check(self, patience: float = 0.0) -> None:
+        if (dead := self._dead(patience)) is not None:
             error = self._death(dead)
             self.kill()
             raise error from None
@@ -99,14 +102,17 @@ class Watch:
             return
         before = signal.signal(signal.SIGCHLD, self._hear)
         try:
-            self._hear()
+            self._hear()  # of what died a moment ago
             yield
         finally:
             signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
 
     def _hear(self, *_signal: object) -> None:
-        if self._dead():
-            raise _WorkerDied
+        """Where a worker died, reading the queue meets its end from now on, even amid a message."""
+        if self.queue is not None and self._dead():
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, self.queue._reader.fileno(), inheritable=False)
+            os.close(nothing)
 
     def _dead(self, patience: float = 0.0) -> BaseProcess | None:
         """The first worker that has ended, or ends in so many seconds."""

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 from multiprocessing import active_children
 from pathlib import Path
+from threading import Timer
 from time import monotonic, sleep
+from weakref import finalize
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mbseg.data.dataset import PairDataset
-from mbseg.data.loaders import TrainingBatches, evaluation_loader, steps_per_epoch, training_loader
+from mbseg.data.loaders import BatchLoader, TrainingBatches, evaluation_loader, steps_per_epoch, training_loader
 from mbseg.data.samples import Pair
 from mbseg.data.transforms import training_transform
 from mbseg.errors import DataError
@@ -200,6 +203,48 @@ def test_a_death_between_two_batches_waits_for_the_next_and_disturbs_nothing(tra
     assert handler in (signal.SIG_DFL, None, signal.SIG_IGN) or "torch" not in getattr(handler, "__module__", "")
     with pytest.raises(DataError, match=r"a loader worker died \(SIGKILL\)"):
         next(loader)
+
+
+class KillsInAFinaliser:
+    """Batches of a picture each; while the fifth is put in hand, a finaliser kills the workers and waits for it."""
+
+    def __init__(self) -> None:
+        self.before = active_children()
+
+    def __len__(self) -> int:
+        return 8
+
+    def __iter__(self):
+        yield from ([(0, index)] for index in range(4))
+        anything = Deadly(None)
+        finalize(anything, self.kill)
+        del anything
+        yield from ([(0, index)] for index in range(4, 8))
+
+    def kill(self) -> None:
+        for child in active_children():
+            if child not in self.before:
+                child.kill()
+        sleep(0.3)
+
+
+def test_a_death_heard_in_a_finaliser_is_told_all_the_same() -> None:
+    """What is raised in one is printed, and lost."""
+    begin = monotonic()
+    with pytest.raises(DataError, match=r"a loader worker died \(SIGKILL\)"):
+        list(BatchLoader(Deadly(lambda: None), KillsInAFinaliser(), workers=1, pin_memory=False))
+    assert monotonic() - begin < 4  # torch looks every five seconds
+
+
+def test_a_worker_that_dies_amid_a_message_does_not_stop_the_reader_for_ever() -> None:
+    loader = evaluation_loader(Deadly(lambda: sleep(60)), workers=1)
+    batches = iter(loader)
+    for _ in range(5):
+        next(batches)
+    loader.watch.queue._writer._send(struct.pack("!i", 1000))  # the length of a message, and no more of it
+    Timer(0.5, loader.watch.processes[0].kill).start()
+    with pytest.raises(DataError, match=r"died \(SIGKILL\) while it read picture5"):
+        next(batches)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
