@@ -3,10 +3,14 @@
 import errno
 import hashlib
 import os
+import platform
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from mbseg.errors import MbsegError, RunError
@@ -54,6 +58,31 @@ def sweep_temporaries(folder: Path) -> None:
     """Removes what killed processes left half-written. Only for a folder that no other process is writing to."""
     for temporary in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def unfinished_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside `path` for what takes its place when it is whole; what is left in it goes with it.
+
+    Those that killed processes have left beside this path go first. Raises OSError if it cannot be made.
+    """
+    prefix = f".{path.name}-{platform.node()}-"  # process numbers of other machines say nothing here
+    for left in path.parent.glob(f"{escape(prefix)}*{TEMPORARY_SUFFIX}"):
+        if not is_running(left.name.removeprefix(prefix).split("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", suffix=TEMPORARY_SUFFIX, dir=path.parent) as folder:
+        yield Path(folder)
+
+
+def is_running(process: str) -> bool:
+    """Of a process number; what is none is nobody's to judge."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):
+        return True
+    return True
 
 
 def sync_folder(folder: Path) -> None:

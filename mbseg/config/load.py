@@ -49,7 +49,7 @@ def make_experiment(tree: Mapping[str, Any], overrides: Sequence[str] = (), *, s
     try:
         return Experiment.model_validate(dict(tree))
     except ValidationError as error:
-        raise ConfigError(explain(error, source)) from None
+        raise ConfigError(explain(error, blamed(error, overrides) or source)) from None
 
 
 def to_tree(experiment: Experiment) -> Tree:
@@ -133,6 +133,13 @@ def explain(error: ValidationError, source: str, root: type[BaseModel] = Experim
     first, *rest = error.errors()
     more = f" (and {len(rest)} more)" if rest else ""
     return f"{source}: {describe(first, root)}{more}"
+
+
+def blamed(error: ValidationError, overrides: Sequence[str]) -> str:
+    """The override that the first mistake is in; "" where it is in none."""
+    key = ".".join(map(str, error.errors()[0]["loc"]))
+    given = {override.partition("=")[0]: override for override in overrides}
+    return next((override for name, override in given.items() if f"{key}.".startswith(f"{name}.")), "")
 
 
 def describe(detail: ErrorDetails, root: type[BaseModel]) -> str:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mbseg.data.archives import Progress, fetch, silent, verify
 from mbseg.data.description import Archive, DatasetDescription, load_description
@@ -19,6 +18,7 @@ from mbseg.data.sbd import add_sbd
 from mbseg.data.shapes import draw_shapes
 from mbseg.data.unpacking import unpack
 from mbseg.errors import ConfigError, DataError
+from mbseg.files import unfinished_folder
 
 
 @dataclass(frozen=True)
@@ -123,11 +123,11 @@ def _lay_out(
     recipe: Recipe, description: DatasetDescription, files: Sequence[Path], root: Path, progress: Progress
 ) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as unpacked:
+    with unfinished_folder(root) as unpacked:
         for file in files:
-            unpack(file, Path(unpacked), progress)
+            unpack(file, unpacked, progress)
         origin = " and ".join(str(file) for file in files)
-        folder = _folder_with(Path(unpacked), recipe.parts, origin)
+        folder = _folder_with(unpacked, recipe.parts, origin)
         if recipe.added_to:
             add_sbd(folder, root, progress)
         else:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,6 +12,7 @@ from mbseg.data.samples import UInt8Array
 from mbseg.data.shape_classes import SHAPES
 from mbseg.data.shape_drawing import Placed, Scene, draw_scene
 from mbseg.errors import DataError
+from mbseg.files import unfinished_folder
 
 SPLITS = ("train", "val")  # a split's number is part of the seed of its pictures
 JPEG_QUALITY = 92
@@ -30,8 +30,8 @@ def draw_shapes(
         raise DataError(f"{root} exists already; use it as it is, or delete it to draw the shapes again")
     counts = {"train": train, "val": val}
     root.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as unfinished:
-        folder = Path(unfinished) / root.name
+    with unfinished_folder(root) as unfinished:
+        folder = unfinished / root.name
         write_lists(folder, {split: [picture_name(split, index) for index in range(counts[split])] for split in SPLITS})
         for split in SPLITS:
             for index in range(counts[split]):

@@ -84,7 +84,8 @@ class Trainer:
         saved = on_main(self.place, partial(load_checkpoint, self.folder.last))
         if saved.extent != self.settings.extent:
             raise RunError(
-                f"{self.folder.last} is of a training over {saved.extent}, this one is over {self.settings.extent}; "
+                f"{self.folder.last} is of a training over {words(saved.extent)}, this one is over "
+                f"{words(self.settings.extent)}; "
                 "resume with the same data and number of processes"
             )
         if (self.average is None) != (saved.average is None):
@@ -241,6 +242,11 @@ class Trainer:
                 progress=self.progress.state(),
             ),
         )
+
+
+def words(extent: dict[str, int]) -> str:
+    """1464 pictures, 1 processes, 30000 steps"""
+    return ", ".join(f"{count} {name}" for name, count in extent.items())
 
 
 def plain(scores: Scores) -> Scores:

@@ -81,7 +81,7 @@ def facts_of(job: Job, pictures: PictureList, loaded: Loaded) -> Facts:
         "pictures": len(pictures.names),
         "pictures_sha256": sha256_of(pictures.names),
         "weights_sha256": sha256_if_there(Path(loaded.origin)),
-        "overrides": shlex.join(job.overrides),
+        "overrides": shlex.join(each for each in job.overrides if not each.startswith("threads=")),  # see the engine
         "least_score": job.least_score,
         "engine": engine,
         "cpu": torch.backends.cpu.get_cpu_capability(),
@@ -119,19 +119,22 @@ def predict_shard(
     Raises RunError for a shard that another process is at, or that was begun in another way (unless it is to be begun
     `anew`), and DataError for a picture that has changed, or, when all else is done, for those that cannot be read.
     """
-    own, faulty = shard.own(pictures.names), []
+    own, faulty, done = shard.own(pictures.names), [], 0
     make_folder(output)
     with open_manifest(output / shard.manifest, header, anew=anew) as manifest:
         for picture in own:
             known = manifest.known(picture)
             record = known if known and is_done(known, pictures.folder, output) else None
-            if record is None:
+            if record:
+                done += 1
+            else:
                 record = answered(answerer, pictures.folder, picture, output)
                 note(manifest, known, record)
                 yield record
             if record.fault:
                 faulty.append(picture)
         manifest.finish()
+    logger.info("shard %s is whole: %d pictures, %d of them done before", shard, len(own), done)
     if faulty:
         raise left_out(faulty, len(own))
 

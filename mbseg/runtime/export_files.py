@@ -2,18 +2,14 @@
 
 import errno
 import os
-import platform
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from glob import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, final
 
 from mbseg.errors import ConfigError, RunError
-from mbseg.files import TEMPORARY_SUFFIX, sync_folder
+from mbseg.files import sync_folder, unfinished_folder
 from mbseg.runtime.artifact import SUFFIXES, Artifact, Format, Precision, mark_openvino, seal_openvino, sealed_onnx
 from mbseg.runtime.engines import check_installed
 from mbseg.runtime.onnx_graph import check_installed as check_exporter
@@ -99,30 +95,12 @@ def export_file(model: "ModelProto", file_format: Format, precision: Precision, 
 
 @contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
-    """A file of that name in a hidden folder beside, which goes with all that is in it.
-
-    Those that killed exports of this name have left go first. Raises RunError if writing fails.
-    """
-    prefix = f".{path.stem}-{platform.node()}-"  # process numbers of other machines say nothing here
+    """A file of that name in a hidden folder beside. Raises RunError if writing fails."""
     try:
-        for left in path.parent.glob(f"{escape(prefix)}*{TEMPORARY_SUFFIX}"):
-            if not is_running(left.name.removeprefix(prefix).split("-")[0]):
-                shutil.rmtree(left, ignore_errors=True)
-        with TemporaryDirectory(prefix=f"{prefix}{os.getpid()}-", suffix=TEMPORARY_SUFFIX, dir=path.parent) as folder:
-            yield Path(folder) / path.name
+        with unfinished_folder(path) as folder:
+            yield folder / path.name
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from error
-
-
-def is_running(process: str) -> bool:
-    """Of a process number; what is none is nobody's to judge."""
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, ValueError):
-        return True
-    return True
 
 
 def files_of(path: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def test_sixteen_shards_come_to_the_bytes_of_one_and_of_none(
 
 
 def test_a_shard_that_is_killed_and_run_again_gives_the_same_bytes(
-    untrained: Weights, pictures: Path, tmp_path: Path
+    untrained: Weights, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(untrained("joint")), str(pictures), str(tmp_path / "killed"), "--shard", "1/1"]
     process = subprocess.Popen([sys.executable, "-m", "mbseg", "predict", *arguments], stdout=subprocess.DEVNULL)
@@ -76,8 +77,11 @@ def test_a_shard_that_is_killed_and_run_again_gives_the_same_bytes(
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not any((tmp_path / "killed").glob("17.*"))
+    capsys.readouterr()
     assert predict(*arguments) == 0
-    assert predict(untrained("joint"), pictures, tmp_path / "whole", "--shard", "1/1") == 0
+    done = int(re.search(r"shard 1/1 is whole: 18 pictures, (\d+) of them done before", capsys.readouterr().err)[1])
+    assert 2 <= done < 18
+    assert predict(untrained("joint"), pictures, tmp_path / "whole", "threads=1", "--shard", "1/1") == 0
     assert merge(tmp_path / "killed") == merge(tmp_path / "whole") == 0
     assert answers(tmp_path / "killed") == answers(tmp_path / "whole")
 

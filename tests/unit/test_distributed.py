@@ -24,6 +24,7 @@ from mbseg.tasks.detection_losses import DetectionLoss, DetectionLossOptions
 from mbseg.tasks.losses import LossWeights, SegmentationLoss
 from mbseg.torchrun import accept
 from tests.machines.starting import free_port
+from tests.unit.test_engine_nonfinite import state_of, trainer
 
 WORLD = 2
 ALONE = Place()
@@ -84,10 +85,10 @@ def ask(rank: int, port: int, folder: Path) -> None:
     """Started as launchers other than torchrun do: there is no store but that of the main process."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(WORLD), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     with joined(CPU) as place:
-        torch.save(answers_of(place), folder / f"{rank}.pt")
+        torch.save(answers_of(place, folder), folder / f"{rank}.pt")
 
 
-def answers_of(place: Place) -> dict[str, Any]:
+def answers_of(place: Place, folder: Path) -> dict[str, Any]:
     rank = place.rank
     answers: dict[str, Any] = {
         "place": tuple(place),
@@ -101,6 +102,13 @@ def answers_of(place: Place) -> dict[str, Any]:
         on_main(place, fail)
     except MbsegError as error:
         answers["error"] = str(error)
+    for name, bad in {"no": set(), "the first": {1} - {rank}, "the second": {1} & {rank}}.items():
+        trained = trainer(folder / name, steps=3, bad=bad, place=place)
+        answers[f"{name} NaN"] = trained.fit().skipped, state_of(trained)
+    trained = trainer(folder / "infinite", steps=3, bad=set(), place=place)
+    forward, far = trained.task.forward, iter([0.0, torch.inf if rank else 0.0, 0.0])
+    trained.task.forward = lambda batch: {**forward(batch), "far": torch.tensor(next(far))}
+    answers["infinite loss"] = trained.fit().skipped, state_of(trained)
     return answers
 
 
@@ -157,6 +165,22 @@ def test_all_processes_know_what_any_of_them_says(answers: list[dict[str, Any]])
 def test_the_main_process_works_for_all_and_fails_for_all(answers: list[dict[str, Any]]) -> None:
     assert [each["main"] for each in answers] == [{"done by": 0}] * WORLD
     assert [each["error"] for each in answers] == ["a.jpg is damaged"] * WORLD
+
+
+def test_a_step_that_is_not_finite_on_one_process_is_skipped_by_all(answers: list[dict[str, Any]]) -> None:
+    for each in answers:
+        ways = "no NaN", "the first NaN", "the second NaN", "infinite loss"
+        assert [each[way][0] for way in ways] == [0, 1, 1, 1]
+        skipped = each["the second NaN"][1]
+        assert are_equal(skipped, each["the first NaN"][1])
+        assert are_equal(skipped, each["infinite loss"][1])  # its gradients are finite
+        assert are_equal(skipped, answers[0]["the second NaN"][1])
+        assert not are_equal(skipped, each["no NaN"][1])
+
+
+def are_equal(these: list[Tensor], those: list[Tensor]) -> bool:
+    """Not where one is NaN."""
+    return all(map(torch.equal, these, those))
 
 
 def test_alone_a_process_answers_itself() -> None:

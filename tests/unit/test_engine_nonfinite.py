@@ -18,6 +18,7 @@ from mbseg.tasks.losses import IGNORE_INDEX, LossWeights, SegmentationLoss
 from tests.unit.test_engine import TinyTask
 
 CPU = torch.device("cpu")
+ALONE = Place()
 
 
 class Pictures(tuple[Tensor]):
@@ -78,8 +79,9 @@ class Source:
             yield Pictures(images)
 
 
-def trainer(folder: Path, *, steps: int, bad: set[int], **settings: object) -> Trainer:
+def trainer(folder: Path, *, steps: int, bad: set[int], place: Place = ALONE, **settings: object) -> Trainer:
     torch.manual_seed(0)
+    folder.mkdir(exist_ok=True)
     hooks = Hooks(
         batches=lambda first: Source(first, frozenset(bad)),
         validation=lambda: Source(count=1),
@@ -97,7 +99,7 @@ def trainer(folder: Path, *, steps: int, bad: set[int], **settings: object) -> T
         ema_decay=0.9,
         **settings,  # type: ignore[arg-type]
     )
-    return Trainer(PicturesTask(), fit, RunFolder(folder), hooks, CPU, Place())
+    return Trainer(PicturesTask(), fit, RunFolder(folder), hooks, CPU, place)
 
 
 def state_of(trained: Trainer) -> list[Tensor]:

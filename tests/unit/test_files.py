@@ -15,7 +15,14 @@ import torch
 
 from mbseg import files
 from mbseg.errors import DataError, RunError
-from mbseg.files import atomic_file, sha256_of_file, sha256_of_start, sweep_temporaries, write_atomically
+from mbseg.files import (
+    atomic_file,
+    sha256_of_file,
+    sha256_of_start,
+    sweep_temporaries,
+    unfinished_folder,
+    write_atomically,
+)
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys
@@ -118,3 +125,30 @@ def test_what_a_killed_process_left_is_swept(file: Path) -> None:
     sweep_temporaries(file.parent)
     assert list(file.parent.iterdir()) == [file]
     assert file.read_bytes() == b"old"
+
+
+KILLED_AMID_MUCH = """
+import os, sys
+from pathlib import Path
+from mbseg.files import unfinished_folder
+with unfinished_folder(Path(sys.argv[1])) as folder:
+    (folder / "some").mkdir()
+    (folder / "some" / "of it").write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_the_folder_that_a_killed_process_left_goes_with_the_next_of_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "k[1].onnx"
+    subprocess.run([sys.executable, "-c", KILLED_AMID_MUCH, path], check=False)
+    (left,) = tmp_path.iterdir()
+    with unfinished_folder(tmp_path / "other.onnx"):
+        assert left.is_dir()
+    with unfinished_folder(path) as folder:
+        assert list(tmp_path.iterdir()) == [folder]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_runs_keeps_its_folder(tmp_path: Path) -> None:
+    with unfinished_folder(tmp_path / "k") as first, unfinished_folder(tmp_path / "k") as second:
+        assert first.is_dir() and second.is_dir()
