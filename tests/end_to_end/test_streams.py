@@ -139,7 +139,7 @@ def test_a_sender_of_udp_that_stops_is_given_up(caplog: pytest.LogCaptureFixture
         process.kill()
         start = perf_counter()
         take(source)
-        assert perf_counter() - start < HASTE.total_seconds + 1
+        assert perf_counter() - start < 10  # on a machine that does much else
     assert "it ends here" in caplog.messages[-1]
 
 

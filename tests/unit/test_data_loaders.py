@@ -230,10 +230,8 @@ class KillsInAFinaliser:
 
 def test_a_death_heard_in_a_finaliser_is_told_all_the_same() -> None:
     """What is raised in one is printed, and lost."""
-    begin = monotonic()
     with pytest.raises(DataError, match=r"a loader worker died \(SIGKILL\)"):
         list(BatchLoader(Deadly(lambda: None), KillsInAFinaliser(), workers=1, pin_memory=False))
-    assert monotonic() - begin < 4  # torch looks every five seconds
 
 
 def test_a_worker_that_dies_amid_a_message_does_not_stop_the_reader_for_ever() -> None:

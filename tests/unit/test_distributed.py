@@ -138,13 +138,13 @@ def test_a_launcher_that_does_not_say_where_to_meet_is_told_of(monkeypatch: pyte
 
 def test_who_waits_for_the_main_process_hears_signals() -> None:
     store = distributed.HashStore()
-    store.set_timeout(timedelta(seconds=5))
+    store.set_timeout(timedelta(seconds=60))
     told = Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
     told.start()
     begun = monotonic()
     with pytest.raises(Interrupted), endings_at_once():
-        accept(store, 1, timedelta(seconds=5))
-    assert monotonic() - begun < 4  # not when the store gives up
+        accept(store, 1, timedelta(seconds=60))
+    assert monotonic() - begun < 30  # not when the store gives up
 
 
 def test_who_waits_for_the_main_process_gives_up() -> None:
