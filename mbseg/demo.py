@@ -118,7 +118,7 @@ def show(
         "dropped": source.dropped,
         "network_size": list(steps.predictor.input_size(source.size)),
         "backend": steps.predictor.description,
-        "interrupted": interruption.happened,
+        "interrupted": interruption.name,
     }
 
 
@@ -138,7 +138,7 @@ def serve_visitors(server: Server, on_address: Callable[[str], None]) -> dict[st
         on_address(server.address)
         interruption.ends(server.close)
         server.wait()
-    return {"frames": server.answered, "interrupted": interruption.happened}
+    return {"frames": server.answered, "interrupted": interruption.name}
 
 
 def check(source: str | None, viewing: Viewing, frames: int | None) -> None:

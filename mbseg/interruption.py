@@ -58,6 +58,11 @@ class Interruption:
     def happened(self) -> bool:
         return self.number is not None
 
+    @property
+    def name(self) -> str | None:
+        """SIGTERM"""
+        return None if self.number is None else signal.Signals(self.number).name
+
     def ends(self, end: Callable[[], None]) -> None:
         """What to call when it happens, in the main thread, in the midst of whatever that does; at once if it has."""
         self._end = end
@@ -79,16 +84,6 @@ class Interruption:
             raise Interrupted(number)
         self.number = number
         self._end()
-
-
-@contextmanager
-def endings_like_ctrl_c() -> Iterator[None]:
-    """Every signal to end raises KeyboardInterrupt, and its echo nothing."""
-    try:
-        with endings_at_once():
-            yield
-    except Interrupted as ending:
-        raise KeyboardInterrupt from ending
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from signal import Signals
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from mbseg.commands.train import default_folder
 from mbseg.errors import ConfigError
-from mbseg.interruption import endings_like_ctrl_c
+from mbseg.interruption import Interrupted
 from mbseg.output import AsJson, Overrides, print_json
 from mbseg.runtime.names import Backend, Precision
 
@@ -21,7 +22,6 @@ LOOPBACK = "127.0.0.1"
 RECENT = 50  # frames whose stage times the progress bar shows
 
 
-@endings_like_ctrl_c()
 def demo(
     weights: str,
     /,
@@ -113,8 +113,8 @@ def demo(
         print_json(result)
     else:
         print(text(result))
-    if result["interrupted"]:
-        raise KeyboardInterrupt
+    if ending := result["interrupted"]:
+        raise Interrupted(Signals[ending])
 
 
 def say_address(address: str) -> None:

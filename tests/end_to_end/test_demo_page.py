@@ -67,5 +67,5 @@ def test_ctrl_c_ends_the_page_for_visitors_cameras_with_the_result(untrained: We
             out, err = process.communicate(timeout=10)
         finally:
             process.kill()
-    assert json.loads(out) == {"frames": 0, "interrupted": True}
+    assert json.loads(out) == {"frames": 0, "interrupted": "SIGINT"}
     assert (process.returncode, err) == (130, "interrupted\n")

@@ -6,7 +6,7 @@ from threading import Thread
 import pytest
 
 from mbseg import interruption
-from mbseg.interruption import ECHO, Interruption, endings_like_ctrl_c
+from mbseg.interruption import ECHO, Interruption, endings_at_once
 
 ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -57,12 +57,13 @@ def test_what_is_to_be_called_is_called_at_once_if_it_has_happened():
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_every_signal_to_end_is_like_ctrl_c_for_a_while(ending):
     before = signal.getsignal(ending)
-    with pytest.raises(KeyboardInterrupt), endings_like_ctrl_c():
+    with pytest.raises(KeyboardInterrupt) as caught, endings_at_once():
         signal.raise_signal(ending)
+    assert caught.value.number == ending
     assert signal.getsignal(ending) == before
 
 
-@pytest.mark.parametrize("opened", [Interruption, endings_like_ctrl_c])
+@pytest.mark.parametrize("opened", [Interruption, endings_at_once])
 def test_nohup_is_obeyed(opened):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -74,7 +75,7 @@ def test_nohup_is_obeyed(opened):
 
 def test_in_another_thread_nothing_is_changed():
     def open_and_note() -> None:
-        with Interruption(), endings_like_ctrl_c():
+        with Interruption(), endings_at_once():
             handlers.append(signal.getsignal(signal.SIGINT))
 
     handlers = []
