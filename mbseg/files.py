@@ -109,6 +109,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_special(path: Path) -> bool:
+    """Whether there is a device, a pipe or a socket."""
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError:
+        return False
+
+
 def read_bounded(path: Path, most: int) -> bytes:
     """All of a regular file of up to `most` bytes. Raises OSError, also for pipes and devices, which may never end."""
     size = size_of(path)

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from mbseg.config.schema import Experiment, keys_of_other_tasks
 from mbseg.errors import ConfigError
-from mbseg.files import is_file
+from mbseg.files import is_file, is_special
 from mbseg.naming import hint
 from mbseg.resources import config_file, config_names
 from mbseg.yaml_text import DEEPEST, parse_yaml, read_yaml_file
@@ -39,6 +39,8 @@ def locate(config: str) -> Path:
         return path
     if shipped := config_file(config):
         return shipped
+    if is_special(path):
+        raise ConfigError(f"{config} cannot be read: it is no regular file")
     raise ConfigError(f"no config file {config}, and no shipped config of that name; {hint(config, config_names())}")
 
 

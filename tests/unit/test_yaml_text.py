@@ -95,6 +95,14 @@ def test_a_base_that_is_no_file_is_refused_and_not_waited_for(base: str, said: s
         load_experiment(str(tmp_path / "config.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("config", "said"), [("/dev/zero", "it is no regular file"), ("x" * 300, "no config file xxx")]
+)
+def test_a_config_that_is_no_file_is_refused_and_not_waited_for(config: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_experiment(config)
+
+
 def test_a_text_of_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(LEAST, encoding="utf-16")
     with pytest.raises(ConfigError, match="cannot be read: 'utf-8' codec"):
