@@ -35,7 +35,7 @@ DPI, PIXELS = 160, 160 / 72  # pixels an inch, and a point of 1/72 inch
 MARK_SIZE, GAP = 11, 9  # points: across a mark, from its middle to its label
 CAPTION_LENGTH, KEY_LENGTH = 115, 100  # characters a line
 LEGEND_COLUMNS = 6
-MOST_NAMES = 16  # above it the points are numbered
+MOST_NAMES = 18  # above it the points are numbered
 LOG_FROM = 5  # times the smallest cost
 
 
