@@ -116,3 +116,17 @@ def test_an_override_makes_a_branch_of_sections() -> None:
 
 def test_the_tree_holds_plain_types_only() -> None:
     assert to_tree(make_experiment(LEAST, source="test"))["data"]["root"] == "datasets/shapes"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.batch_sise=4", "train.batch_sise=4: unknown key train.batch_sise; did you mean train.batch_size?"),
+        ("train.steps=many", "train.steps=many: train.steps: "),
+        ("train.optimizer={rate: 3}", "train.optimizer={rate: 3}: unknown key train.optimizer.rate"),
+    ],
+)
+def test_a_mistyped_override_is_told_as_it_was_typed(override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_experiment("quickstart", ["train.seed=1", override])
+    assert str(caught.value).startswith(said)

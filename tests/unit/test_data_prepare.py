@@ -3,6 +3,8 @@
 import hashlib
 import io
 import re
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -235,6 +237,24 @@ def test_an_empty_root_is_taken(tmp_path) -> None:
 def test_a_missing_archive_is_named(tmp_path) -> None:
     with pytest.raises(DataError, match=r"gone\.tar: there is no such file"):
         prepare("voc2012", tmp_path / "voc", tmp_path / "gone.tar")
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from mbseg.data import prepare
+prepare.unpack = lambda *_: os.kill(os.getpid(), 9)
+prepare.prepare("camvid", Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_what_a_killed_preparation_left_goes_with_the_next(tmp_path) -> None:
+    archive = zipped(tmp_path / "archive", camvid_members())
+    run = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "camvid", archive], check=False)
+    assert run.returncode == -9
+    assert len(left_behind(tmp_path, "archive")) == 1
+    prepare("camvid", tmp_path / "camvid", archive)
+    assert left_behind(tmp_path, "archive") == {"camvid"}
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:

@@ -142,6 +142,13 @@ def test_skipped_steps_are_counted_in_the_metrics_and_over_a_resumption(tmp_path
     assert (again.progress.skipped, again.progress.step) == (3, 8)
 
 
+def test_a_resumption_over_other_pictures_or_processes_is_refused_in_words(tmp_path: Path) -> None:
+    trainer(tmp_path, steps=2, bad=set(), extent={"pictures": 9, "processes": 2}).fit()
+    said = r"last\.pt is of a training over 9 pictures, 2 processes, this one is over 9 pictures, 4 processes"
+    with pytest.raises(RunError, match=said):
+        trainer(tmp_path, steps=2, bad=set(), extent={"pictures": 9, "processes": 4}).resume()
+
+
 def test_so_many_in_a_row_end_the_training_and_name_step_losses_and_checkpoint(tmp_path: Path) -> None:
     message = (
         r"not finite at step 5 and the 2 before \(mean nan, other nan, gradient norm nan\); nothing was saved yet; "
