@@ -138,10 +138,9 @@ def explain(error: ValidationError, source: str, root: type[BaseModel] = Experim
 
 
 def blamed(error: ValidationError, overrides: Sequence[str]) -> str:
-    """The override that the first mistake is in; "" where it is in none."""
+    """The last override that the first mistake can be in; "" where it is in none."""
     key = ".".join(map(str, error.errors()[0]["loc"]))
-    given = {override.partition("=")[0]: override for override in overrides}
-    return next((override for name, override in given.items() if f"{key}.".startswith(f"{name}.")), "")
+    return next((last for last in reversed(overrides) if f"{key}.".startswith(last.partition("=")[0] + ".")), "")
 
 
 def describe(detail: ErrorDetails, root: type[BaseModel]) -> str:

@@ -128,5 +128,5 @@ def test_the_tree_holds_plain_types_only() -> None:
 )
 def test_a_mistyped_override_is_told_as_it_was_typed(override: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_experiment("quickstart", ["train.seed=1", override])
+        load_experiment("quickstart", ["train={seed: 1}", override])
     assert str(caught.value).startswith(said)
